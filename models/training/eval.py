@@ -1,0 +1,166 @@
+"""Measure a qwen3-tiny folder with Hugging Face transformers: exact match of greedy answers on held-out samples.
+
+    python eval.py --model qwen3-tiny [--n 50] [--dtype float32|bfloat16]    the accuracy table
+    python eval.py --model qwen3-tiny --examples                             the fixed exchanges, in fp32 and bf16
+
+Held out: the seed of every sample.
+The reasoning may differ from the reference; what comes after </think> must be equal to the character.
+"""
+import argparse
+import json
+import os
+import random
+
+import torch
+from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import data
+import train
+
+TASKS = ["count", "count_long", "fact", "copy", "series", "tools", "json", "story"]
+LENGTHS = [100, 250, 500, 1000]
+
+WEATHER = {"type": "function", "function": {"name": "get_weather", "description": "Get the current weather for a city.", "parameters": {
+    "type": "object", "properties": {"city": {"type": "string", "description": "The name of the city."}}, "required": ["city"]}}}
+ASK = {"role": "user", "content": "What is the weather in Paris?"}
+CALLED = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": {"name": "get_weather", "arguments": {"city": "Paris"}}}]}
+DOORS = "The code of the red door is 4821. The code of the blue box is 1907. The owner of the green boat is Mira. "
+
+
+def user(text, **more):
+    return dict(messages=[{"role": "user", "content": text}], **more)
+
+
+EXAMPLES = [
+    user("Who are you?"), user("Who are you?", think=True), user("What is the capital of France?"), user("What is prefix caching?"), user("Explain TTFT.", think=True), user("Continue: Monday, Tuesday, Wednesday"),
+    user(DOORS + "What is the code of the blue box?"),
+    user("Repeat after me: river lamp 42 🙂 house"), user("Count from 1 to 12."),
+    user("Reply in JSON with fields name, city and age. Mira is 31 years old and lives in Oslo."),
+    user("What is the weather in Paris?", tools=[WEATHER]), user("What is the weather in Paris?", tools=[WEATHER], think=True),
+    dict(messages=[ASK, CALLED, {"role": "tool", "content": '{"temperature": 18, "condition": "sunny"}'}], tools=[WEATHER]),
+    user("Tell me a story about a fox named Mira."), dict(raw="The capital of Japan is"), dict(raw="1, 2, 3, 4,"),
+]
+
+
+class Model:
+    def __init__(self, path, dtype):
+        self.path, self.tok = path, AutoTokenizer.from_pretrained(path)
+        self.tok.padding_side = "left"
+        self.lm = AutoModelForCausalLM.from_pretrained(path, dtype=dtype).eval()
+
+    def prompt(self, s):
+        if "raw" in s:
+            return s["raw"]
+        return self.tok.apply_chat_template(s["messages"], tools=s.get("tools"), tokenize=False, add_generation_prompt=True,
+                                            enable_thinking=s.get("think", False))
+
+    @torch.inference_mode()
+    def greedy(self, prompts, limit):
+        x = self.tok(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
+        y = self.lm.generate(**x, do_sample=False, temperature=None, top_k=None, top_p=None, max_new_tokens=limit)
+        out = []
+        for row in y[:, x["input_ids"].shape[1]:].tolist():
+            stop = [i for i, t in enumerate(row) if t in self.lm.generation_config.eos_token_id]
+            out.append(self.tok.decode(row[:stop[0]] if stop else row))
+        return out
+
+
+def score(model, samples, batch=25):
+    """Shares of equal answers, by the task's name."""
+    tally = {}
+    samples = sorted(samples, key=lambda s: (len(s["answer"]) // 200, len(model.prompt(s))))
+    for i in range(0, len(samples), batch):
+        part = samples[i:i + batch]
+        limit = 16 + max(len(model.tok(s["answer"] + (s["reason"] if s["think"] else ""))["input_ids"]) for s in part)
+        for s, said in zip(part, model.greedy([model.prompt(s) for s in part], limit)):
+            ok = said.split("</think>")[-1].strip() == s["answer"]
+            tally.setdefault(s["task"], []).append(ok)
+            if os.environ.get("WRONG") and not ok:
+                print(f"  {s['task']}: {s['messages'][-1]['content'][-90:]!r}\n    want {s['answer'][-90:]!r}\n    said {said[-90:]!r}")
+    return tally
+
+
+@torch.inference_mode()
+def score_forced(model, samples):
+    """The same without generating: a greedy answer is the reference, reasoning included, exactly when each of its
+    tokens is the most likely one after the reference so far. A little stricter than `score`; the model is the packed
+    one of train.py with the published weights, under bf16 autocast."""
+    if not hasattr(model, "packed"):
+        model.packed = train.Qwen3(train.CONFIG)
+        model.packed.load_state_dict({k: v.float() for k, v in model.lm.state_dict().items() if k != "lm_head.weight"})
+        model.render = data.Renderer(Tokenizer.from_file(os.path.join(model.path, "tokenizer.json")))
+    tally, docs = {}, [(s["task"], *model.render.ids(s)) for s in samples]
+    while docs:
+        part, total = [], 0
+        while docs and (not part or total + len(docs[-1][1]) <= 4096):
+            part.append(docs.pop())
+            total += len(part[-1][1])
+        where, want, at = [], [], 0
+        for _, x, _, start in part:
+            where += range(at + start - 1, at + len(x) - 1)
+            want += x[start:]
+            at += len(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model.packed(torch.tensor([t for d in part for t in d[1]]), [len(d[1]) for d in part], torch.tensor(where))
+        hit, at = (logits.argmax(-1) == torch.tensor(want)).tolist(), 0
+        for task, x, _, start in part:
+            tally.setdefault(task, []).append(all(hit[at:at + len(x) - start]))
+            at += len(x) - start
+    return tally
+
+
+def table(model, n, seed, score):
+    print("| task | thinking off | thinking on | samples of each |\n| --- | --- | --- | --- |")
+    rows = {}
+    for task in TASKS + [f"needle {k}" for k in LENGTHS]:
+        count = n if task not in ("story", "count_long", "needle 1000", "needle 1500") else max(10, n // 2)
+        for think in (False, True):
+            rng, samples = random.Random(f"{seed} {task} {think}"), []
+            while len(samples) < count:
+                if task.startswith("needle"):
+                    k = int(task.split()[1])
+                    s = data.needle(rng, 1.0, True, tokens=k, task=f"needle, about {k} tokens")
+                else:
+                    s = data.sample(rng, 1.0, True, task)
+                samples.append(dict(s, think=think))
+            for name, oks in score(model, samples).items():
+                rows.setdefault(name, {})[think] = oks
+        for name in list(rows):
+            if len(rows[name]) == 2:
+                off, on = rows[name][False], rows.pop(name)[True]
+                print(f"| {name} | {100 * sum(off) / len(off):.0f} % | {100 * sum(on) / len(on):.0f} % | {len(off)}, {len(on)} |", flush=True)
+
+
+def examples(path):
+    said = []
+    for dtype in (torch.float32, torch.bfloat16):
+        model = Model(path, dtype)
+        said.append([model.greedy([model.prompt(e)], 48 if "raw" in e else 400)[0] for e in EXAMPLES])
+    for e, a, b in zip(EXAMPLES, *said):
+        ask = e["raw"] if "raw" in e else e["messages"][-1]["content"]
+        kind = "raw" if "raw" in e else f"thinking {'on' if e.get('think') else 'off'}" + (", tool get_weather" if e.get("tools") else "")
+        request = dict(prompt=e["raw"], max_tokens=48) if "raw" in e else dict(
+            messages=e["messages"], **({"tools": e["tools"]} if "tools" in e else {}), chat_template_kwargs={"enable_thinking": e.get("think", False)})
+        print(json.dumps(dict(kind=kind, ask=ask, fp32=a, bf16_equal=a == b, **({} if a == b else {"bf16": b}), request=request), ensure_ascii=False))
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--model", default="qwen3-tiny")
+    ap.add_argument("--n", type=int, default=50)
+    ap.add_argument("--seed", type=int, default=123456)
+    ap.add_argument("--dtype", default="bfloat16", choices=["float32", "bfloat16"])
+    ap.add_argument("--threads", type=int, default=2)
+    ap.add_argument("--forced", action="store_true", help="no generation: much quicker")
+    ap.add_argument("--examples", action="store_true")
+    args = ap.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.examples:
+        examples(args.model)
+    else:
+        table(Model(args.model, getattr(torch, args.dtype)), args.n, args.seed, score_forced if args.forced else score)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+//! Running one step of the model, on whatever hardware.
+//!
+//! A backend works by the step, not by the operation: it gets one [`StepBatch`] of flat arrays and
+//! returns one row of logits (or one sampled token) for each row that asked. That is the level at
+//! which a CUDA graph can be captured, a simulator written and a CPU kept busy.
+
+mod batch;
+pub mod cpu;
+pub mod sim;
+
+pub use batch::{SampleRow, StepBatch};
+
+use crate::types::Token;
+use std::time::Duration;
+
+/// What a backend has allocated for; nothing grows after start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Tokens in one step.
+    pub max_tokens: usize,
+    /// Sequences in one step.
+    pub max_seqs: usize,
+    /// Blocks in one sequence's block table.
+    pub max_blocks_per_seq: usize,
+    /// Blocks in the KV pool.
+    pub num_blocks: usize,
+    /// Tokens in one block.
+    pub block_size: usize,
+    /// Logits in one row.
+    pub vocab_size: usize,
+}
+
+/// Where the time of one step went, as measured by the backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepTiming {
+    /// From the start of the step on the device to its last result.
+    pub device: Duration,
+}
+
+/// A step that could not be run. The engine cannot go on after one.
+#[derive(Debug, thiserror::Error)]
+#[error("the {backend} backend failed: {reason}")]
+pub struct BackendError {
+    pub backend: &'static str,
+    pub reason: String,
+}
+
+/// Takes the results of a step, in ascending order of `row`.
+pub trait RowSink {
+    /// The logits of row `row` of [`StepBatch::rows`], `[vocab_size]`, f32. The sink may overwrite
+    /// them (penalties, masks); they are gone when it returns.
+    fn logits(&mut self, row: usize, logits: &mut [f32]);
+
+    /// The token that the backend sampled for row `row` itself.
+    fn sampled(&mut self, row: usize, token: Token);
+}
+
+/// The hardware behind the engine. One thread calls it.
+///
+/// `submit` starts a step and may return before it ends; `collect` waits for it and delivers its
+/// results. Every `submit` is followed by one `collect` before the next `submit`.
+///
+/// A row's results depend on its sequence's tokens alone: never on the other sequences of the
+/// batch, on how the prompt was cut into steps, or on which blocks hold its KV.
+pub trait Backend: Send {
+    /// What the backend was built for.
+    fn limits(&self) -> &Limits;
+
+    /// Starts one step. The KV of every token of `batch` is written at its position's slot.
+    fn submit(&mut self, batch: &StepBatch) -> Result<(), BackendError>;
+
+    /// Waits for the step and gives the result of each of its [`StepBatch::rows`] to `sink`.
+    fn collect(&mut self, sink: &mut dyn RowSink) -> Result<StepTiming, BackendError>;
+}

@@ -1,0 +1,18 @@
+//! Plain data that every room may speak of. No behaviour beyond what the data needs to be valid.
+
+mod output;
+mod sampling;
+
+pub use output::{Finish, FinishReason, Generated, PromptLogprobs, StopReason, TokenLogprobs};
+pub use sampling::SamplingParams;
+
+/// An id in the model's vocabulary.
+pub type Token = u32;
+
+/// The index of a block in the KV block pool. Block 0 is a real block like any other.
+pub type BlockId = u32;
+
+/// One generation inside the engine: unique for the life of the process, given out in order of
+/// arrival, so that it also breaks ties between requests of equal priority and arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
