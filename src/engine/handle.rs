@@ -1,0 +1,172 @@
+//! The way into the engine from other threads.
+
+use super::inbox::Message;
+use super::status::Status;
+use crate::types::{Generated, RequestId, SamplingParams, Token};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Sender, channel};
+use std::time::Instant;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+/// A prompt and what to do with it. `prompt` is not empty, shorter than the context, and holds
+/// only ids of the vocabulary.
+pub struct NewRequest {
+    pub prompt: Arc<[Token]>,
+    pub params: SamplingParams,
+    /// Lower is sooner; only the priority policy looks at it.
+    pub priority: i64,
+    pub arrival: Instant,
+    /// Mixed into the first block's hash, so that only requests with the same salt share blocks.
+    pub cache_salt: Option<Arc<str>>,
+}
+
+/// Why the engine does not take a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("as many requests are in flight as --max-num-queued-reqs allows")]
+    Full,
+    #[error("the engine has failed")]
+    Dead,
+}
+
+/// A cheap, clonable way to speak to the engine thread.
+#[derive(Clone)]
+pub struct EngineHandle {
+    inbox: Sender<Message>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    status: Arc<Status>,
+    next_id: AtomicU64,
+    in_flight: AtomicUsize,
+    max_in_flight: usize,
+}
+
+impl EngineHandle {
+    pub(super) fn new(inbox: Sender<Message>, status: Arc<Status>, max_in_flight: usize) -> Self {
+        let shared = Shared {
+            status,
+            next_id: AtomicU64::new(0),
+            in_flight: AtomicUsize::new(0),
+            max_in_flight,
+        };
+        Self { inbox, shared: Arc::new(shared) }
+    }
+
+    /// Takes room for `n` generations, before the work of rendering and tokenising is done.
+    pub fn reserve(&self, n: usize) -> Result<Reservation, Refused> {
+        if self.shared.status.is_dead() {
+            return Err(Refused::Dead);
+        }
+        let take = |now: usize| (now + n <= self.shared.max_in_flight).then_some(now + n);
+        match self.shared.in_flight.fetch_update(Relaxed, Relaxed, take) {
+            Ok(_) => Ok(Reservation { left: n, handle: self.clone() }),
+            Err(_) => Err(Refused::Full),
+        }
+    }
+
+    /// Generations in flight or reserved.
+    pub fn in_flight(&self) -> usize {
+        self.shared.in_flight.load(Relaxed)
+    }
+
+    /// Gauges, counters and health.
+    pub fn status(&self) -> &Status {
+        &self.shared.status
+    }
+
+    /// Ends everything in flight with finish reason `abort`, as vLLM does when it shuts down;
+    /// requests that come later end the same way.
+    pub fn abort_all(&self) {
+        let _ = self.inbox.send(Message::AbortAll);
+    }
+
+    /// Lets the engine thread end once nothing is in flight.
+    pub fn stop(&self) {
+        let _ = self.inbox.send(Message::Stop);
+    }
+
+    /// Forgets all cached blocks. False while a request holds any, or when the engine is dead.
+    /// Waits for the step under way: not for async threads.
+    pub fn reset_prefix_cache(&self) -> bool {
+        let (reply, answer) = channel();
+        self.inbox.send(Message::ResetPrefixCache(reply)).is_ok() && answer.recv().unwrap_or(false)
+    }
+}
+
+/// Room for generations that have not started yet; given back when dropped.
+pub struct Reservation {
+    left: usize,
+    handle: EngineHandle,
+}
+
+impl Reservation {
+    /// Hands one request to the engine, using up one of the reserved places.
+    ///
+    /// # Panics
+    /// When more are started than were reserved.
+    pub fn start(&mut self, request: NewRequest) -> Result<Generation, Refused> {
+        assert!(self.left > 0, "no reserved place is left");
+        let (sender, events) = unbounded_channel();
+        let id = RequestId(self.handle.shared.next_id.fetch_add(1, Relaxed));
+        let message = Message::New { id, request, events: sender };
+        self.handle.inbox.send(message).map_err(|_| Refused::Dead)?;
+        self.left -= 1;
+        Ok(Generation { id, events, ended: false, handle: self.handle.clone() })
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.handle.shared.in_flight.fetch_sub(self.left, Relaxed);
+    }
+}
+
+/// The output of one generation. Dropping it before its end tells the engine to forget it.
+pub struct Generation {
+    id: RequestId,
+    events: UnboundedReceiver<Generated>,
+    ended: bool,
+    handle: EngineHandle,
+}
+
+impl Generation {
+    /// The id inside the engine.
+    pub fn id(&self) -> RequestId {
+        self.id
+    }
+
+    /// The next event: first `Prompt`, then `Token`s; the last one carries a `Finish`. `None`
+    /// after that, or when the engine died.
+    pub async fn next(&mut self) -> Option<Generated> {
+        let event = self.events.recv().await;
+        self.note_end(event.as_ref());
+        event
+    }
+
+    /// An event that is already there; `None` when there is none (yet).
+    pub fn try_next(&mut self) -> Option<Generated> {
+        let event = self.events.try_recv().ok()?;
+        self.note_end(Some(&event));
+        Some(event)
+    }
+
+    fn note_end(&mut self, event: Option<&Generated>) {
+        self.ended |= match event {
+            None | Some(Generated::End(_)) => true,
+            Some(Generated::Token { finish, .. }) => finish.is_some(),
+            Some(Generated::Prompt { .. }) => false,
+        };
+    }
+}
+
+impl Drop for Generation {
+    fn drop(&mut self) {
+        if !self.ended {
+            let _ = self.handle.inbox.send(Message::Cancel(self.id));
+        }
+        self.handle.shared.in_flight.fetch_sub(1, Relaxed);
+    }
+}

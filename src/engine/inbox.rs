@@ -1,0 +1,25 @@
+//! What the engine thread can be told.
+
+use super::handle::NewRequest;
+use crate::types::{Generated, RequestId};
+use std::sync::mpsc::Sender as Reply;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// One message to the engine. The channel itself has no bound: new requests are bounded by the
+/// reservations they carry, aborts by the requests, and the others are rare.
+pub enum Message {
+    New {
+        id: RequestId,
+        request: NewRequest,
+        /// Bounded by the request's `max_tokens`.
+        events: UnboundedSender<Generated>,
+    },
+    /// The client is gone; nothing more is sent for this request.
+    Cancel(RequestId),
+    /// End everything in flight with finish reason `abort`; later requests end the same way.
+    AbortAll,
+    /// Forget all cached blocks; answers whether that was possible (no block is held).
+    ResetPrefixCache(Reply<bool>),
+    /// End the thread once nothing is in flight.
+    Stop,
+}

@@ -1,0 +1,104 @@
+//! What the rest of the process may know about the engine without asking it: atomics that the
+//! engine thread writes once a step.
+
+use crate::types::FinishReason;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// Values that go up and down; set once a step and when the engine goes idle.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    /// Requests that take part in steps.
+    pub running: AtomicU64,
+    /// Requests that wait for blocks or for room in a step.
+    pub waiting: AtomicU64,
+    /// KV blocks that some request holds. Cached blocks that nobody holds count as free.
+    pub kv_used_blocks: AtomicU64,
+}
+
+/// Values that only grow. Names follow vLLM's counters.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Tokens of prompts whose prefill is done, cached ones included.
+    pub prompt_tokens: AtomicU64,
+    /// Those of them that came from the prefix cache.
+    pub prompt_tokens_cached: AtomicU64,
+    pub generation_tokens: AtomicU64,
+    /// Prompt tokens looked up in the prefix cache, and found there.
+    pub prefix_cache_queries: AtomicU64,
+    pub prefix_cache_hits: AtomicU64,
+    pub preemptions: AtomicU64,
+    pub steps: AtomicU64,
+    finished: [AtomicU64; 4],
+}
+
+impl Counters {
+    /// How many generations ended so.
+    pub fn finished(&self, reason: FinishReason) -> u64 {
+        self.finished[reason as usize].load(Relaxed)
+    }
+
+    pub(super) fn count_finish(&self, reason: FinishReason) {
+        self.finished[reason as usize].fetch_add(1, Relaxed);
+    }
+}
+
+/// The engine as seen from outside.
+#[derive(Debug)]
+pub struct Status {
+    pub gauges: Gauges,
+    pub counters: Counters,
+    /// Blocks in the KV pool.
+    pub num_blocks: u64,
+    /// Tokens in a block.
+    pub block_size: u64,
+    dead: AtomicBool,
+    start: Instant,
+    /// Nanoseconds since `start` at which the engine last ended a step or had nothing to do.
+    last_progress: AtomicU64,
+    busy: AtomicBool,
+}
+
+impl Status {
+    pub(super) fn new(num_blocks: usize, block_size: usize) -> Self {
+        Self {
+            gauges: Gauges::default(),
+            counters: Counters::default(),
+            num_blocks: num_blocks as u64,
+            block_size: block_size as u64,
+            dead: AtomicBool::new(false),
+            start: Instant::now(),
+            last_progress: AtomicU64::new(0),
+            busy: AtomicBool::new(false),
+        }
+    }
+
+    /// Share of the KV pool that requests hold, 0 to 1.
+    pub fn kv_cache_usage(&self) -> f64 {
+        self.gauges.kv_used_blocks.load(Relaxed) as f64 / self.num_blocks.max(1) as f64
+    }
+
+    /// Whether the engine thread has ended after a failure.
+    pub fn is_dead(&self) -> bool {
+        self.dead.load(Relaxed)
+    }
+
+    /// How long work has waited without any step ending; zero when there is none.
+    pub fn stalled_for(&self) -> Duration {
+        if !self.busy.load(Relaxed) {
+            return Duration::ZERO;
+        }
+        let last = Duration::from_nanos(self.last_progress.load(Relaxed));
+        self.start.elapsed().saturating_sub(last)
+    }
+
+    /// Called when a step ended (`busy`) or when there is nothing left to do.
+    pub(super) fn progress(&self, busy: bool) {
+        self.last_progress.store(self.start.elapsed().as_nanos() as u64, Relaxed);
+        self.busy.store(busy, Relaxed);
+    }
+
+    pub(super) fn set_dead(&self) {
+        self.dead.store(true, Relaxed);
+    }
+}
