@@ -1,1 +1,116 @@
-//! (filled in by its first commit)
+//! From a row of logits to a token, on the engine thread.
+//!
+//! The order is that of vLLM's default CUDA path (model runner V2):
+//!
+//! 1. log-probabilities are taken from the unmodified row;
+//! 2. `allowed_token_ids`, `logit_bias` and the `min_tokens` mask, penalties, `bad_words`
+//!    ([`adjust`]);
+//! 3. temperature, `min_p`, `top_k`, `top_p` decide which tokens may be drawn ([`draw`]);
+//! 4. the token with the largest sum of scaled logit and Gumbel noise wins ([`noise`]).
+//!
+//! A token depends on the row and the request alone: the noise is a hash of the request's seed,
+//! the token's position and its id, so neither the batch nor a preemption changes a text. Ties
+//! go to the lower id everywhere. A NaN logit counts as impossible, and a row without a single
+//! possible token gives token 0, as an argmax over nothing but −∞ does.
+
+mod adjust;
+mod draw;
+mod math;
+mod noise;
+mod select;
+mod state;
+
+pub use state::SamplerState;
+
+use crate::types::{SamplingParams, Token, TokenLogprobs};
+use select::Selection;
+
+/// A sampled token and, when the request asked for them, the log-probabilities at its position.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampled {
+    pub token: Token,
+    pub logprobs: Option<Box<TokenLogprobs>>,
+}
+
+/// Scratch memory for sampling one row at a time; allocated once for a vocabulary.
+pub struct Sampler {
+    selection: Selection,
+    /// The row as the model gave it, kept while its copy is adjusted.
+    raw: Vec<f32>,
+}
+
+impl Sampler {
+    /// Scratch for rows of `vocab` logits.
+    pub fn new(vocab: usize) -> Self {
+        Self { selection: Selection::with_capacity(vocab), raw: Vec::with_capacity(vocab) }
+    }
+
+    /// Chooses the token that follows `output`, the tokens generated so far (all of which
+    /// `state` was told of). Overwrites `logits`.
+    ///
+    /// # Panics
+    /// When `logits` is empty.
+    pub fn sample(
+        &mut self,
+        params: &SamplingParams,
+        state: &SamplerState,
+        output: &[Token],
+        logits: &mut [f32],
+    ) -> Sampled {
+        let Some(top) = params.logprobs else {
+            adjust::apply(params, state, output, logits);
+            let token = self.choose(params, state, output, logits);
+            return Sampled { token, logprobs: None };
+        };
+        let adjusted = adjust::changes(params, state, output);
+        if adjusted {
+            self.raw.clear();
+            self.raw.extend_from_slice(logits);
+            adjust::apply(params, state, output, logits);
+        }
+        let token = self.choose(params, state, output, logits);
+        let raw = if adjusted { &self.raw } else { &*logits };
+        let logprobs = logprobs(&mut self.selection, token, top, raw);
+        Sampled { token, logprobs: Some(Box::new(logprobs)) }
+    }
+
+    /// The log-probabilities of a known token (for prompt tokens) with the `top` most likely
+    /// ones; −1 is the whole vocabulary.
+    pub fn score(&mut self, token: Token, top: i32, logits: &[f32]) -> TokenLogprobs {
+        logprobs(&mut self.selection, token, top, logits)
+    }
+
+    fn choose(
+        &mut self,
+        params: &SamplingParams,
+        state: &SamplerState,
+        output: &[Token],
+        logits: &[f32],
+    ) -> Token {
+        if params.is_greedy() {
+            return math::argmax(logits);
+        }
+        let noise = noise::Noise::new(state.seed, state.position(output));
+        draw::draw(params, &noise, &mut self.selection, logits)
+    }
+}
+
+/// The rank counts ties, as vLLM's does: two tokens that share the best logit both have rank 2.
+fn logprobs(selection: &mut Selection, token: Token, top: i32, logits: &[f32]) -> TokenLogprobs {
+    let best = math::max(logits);
+    let log_sum = math::sum_exp(logits, 1.0, best).ln() as f32;
+    let logprob = |logit: f32| {
+        let value = logit - best - log_sum;
+        if value.is_nan() { f32::NEG_INFINITY } else { value }
+    };
+    let logit = logits.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
+    let wanted = usize::try_from(top).unwrap_or(logits.len()).min(logits.len());
+    selection.take_best(logits, wanted);
+    selection.sort();
+    TokenLogprobs {
+        token,
+        logprob: logprob(logit),
+        rank: math::count_at_least(logits, logit).max(1),
+        top: selection.iter().map(|(token, logit)| (token, logprob(logit))).collect(),
+    }
+}
