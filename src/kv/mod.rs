@@ -1,1 +1,16 @@
-//! (filled in by its first commit)
+//! The KV cache as bookkeeping: which block holds what, who holds which block, and which blocks
+//! can be shared because they hold the same prefix.
+//!
+//! A block is *free* when no sequence holds it. A free block may still be *cached*: its content is
+//! known by a hash, and a later prompt with the same prefix takes it back. Free blocks are handed
+//! out least recently used first, and lose their hash when they are.
+
+mod cache;
+mod encode;
+mod free_list;
+mod hash;
+mod pool;
+
+pub use cache::{KvCache, SequenceBlocks};
+pub use hash::{BlockHash, BlockHasher, HashAlgo};
+pub use pool::BlockPool;
