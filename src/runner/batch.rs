@@ -11,6 +11,8 @@ pub struct SampleRow {
     pub row: u32,
     /// Index of the sequence in this batch.
     pub seq: u32,
+    /// The logits themselves are wanted; otherwise a backend that can may sample the token.
+    pub needs_logits: bool,
 }
 
 /// One step for all sequences that take part in it.
@@ -62,9 +64,16 @@ impl StepBatch {
     }
 
     /// Adds a sequence that computes `tokens` from position `start` on, with the blocks that hold
-    /// its whole context. Logits are wanted for its last `sampled` rows.
-    pub fn push(&mut self, tokens: &[Token], start: usize, blocks: &[BlockId], sampled: usize) {
-        assert!(!tokens.is_empty() && sampled <= tokens.len() && blocks.len() <= self.width);
+    /// its whole context. Its last `rows` rows have a result.
+    pub fn push(
+        &mut self,
+        tokens: &[Token],
+        start: usize,
+        blocks: &[BlockId],
+        rows: usize,
+        needs_logits: bool,
+    ) {
+        assert!(!tokens.is_empty() && rows <= tokens.len() && blocks.len() <= self.width);
         let seq = self.context_len.len() as u32;
         self.tokens.extend_from_slice(tokens);
         let end = start + tokens.len();
@@ -73,9 +82,10 @@ impl StepBatch {
         let table = self.block_tables.len();
         self.block_tables.extend_from_slice(blocks);
         self.block_tables.resize(table + self.width, 0);
-        let rows = self.tokens.len() as u32;
-        self.query_start.push(rows);
-        self.rows.extend((rows - sampled as u32..rows).map(|row| SampleRow { row, seq }));
+        let last = self.tokens.len() as u32;
+        self.query_start.push(last);
+        let wanted = last - rows as u32..last;
+        self.rows.extend(wanted.map(|row| SampleRow { row, seq, needs_logits }));
     }
 
     /// How many sequences take part.

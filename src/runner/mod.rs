@@ -51,7 +51,7 @@ pub trait RowSink {
     /// them (penalties, masks); they are gone when it returns.
     fn logits(&mut self, row: usize, logits: &mut [f32]);
 
-    /// The token that the backend sampled for row `row` itself.
+    /// The token that the backend sampled for row `row` itself; not for rows that need logits.
     fn sampled(&mut self, row: usize, token: Token);
 }
 

@@ -1,0 +1,247 @@
+//! The scheduler: the sequences, the two queues, and the plan of the next step.
+
+use super::SchedulerConfig;
+use super::queue::WaitingQueue;
+use super::sequence::{Sequence, Slot};
+use crate::kv::KvCache;
+
+/// One sequence's part in a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    pub slot: Slot,
+    /// Position of the first token to compute.
+    pub start: usize,
+    /// How many.
+    pub len: usize,
+}
+
+/// What one step computes.
+#[derive(Debug, Default)]
+pub struct StepPlan {
+    pub work: Vec<Work>,
+    /// Sequences that were admitted for this step.
+    pub admitted: Vec<Slot>,
+    /// Sequences that lost their blocks and wait again.
+    pub preempted: Vec<Slot>,
+}
+
+/// All sequences of the engine, waiting and running.
+pub struct Scheduler {
+    config: SchedulerConfig,
+    sequences: Vec<Option<Sequence>>,
+    vacant: Vec<Slot>,
+    /// In the order of admission.
+    running: Vec<Slot>,
+    waiting: WaitingQueue,
+}
+
+impl Scheduler {
+    /// A scheduler without sequences.
+    pub fn new(config: SchedulerConfig) -> Self {
+        Self {
+            config,
+            sequences: Vec::new(),
+            vacant: Vec::new(),
+            running: Vec::with_capacity(config.max_num_seqs),
+            waiting: WaitingQueue::default(),
+        }
+    }
+
+    /// Puts a sequence into the queue.
+    pub fn add(&mut self, sequence: Sequence) -> Slot {
+        let rank = self.config.policy.rank(&sequence);
+        let slot = self.vacant.pop().unwrap_or(self.sequences.len());
+        if slot == self.sequences.len() {
+            self.sequences.push(None);
+        }
+        self.sequences[slot] = Some(sequence);
+        self.waiting.insert(rank, slot);
+        slot
+    }
+
+    /// Takes a sequence out, wherever it is, and frees its blocks.
+    pub fn remove(&mut self, slot: Slot, kv: &mut KvCache) -> Sequence {
+        let mut sequence = self.sequences[slot].take().expect("the slot is in use");
+        let rank = self.config.policy.rank(&sequence);
+        if !self.waiting.remove(rank, slot) {
+            self.running.retain(|&running| running != slot);
+        }
+        kv.release(&mut sequence.blocks);
+        self.vacant.push(slot);
+        sequence
+    }
+
+    /// The sequence in a slot that is in use.
+    pub fn sequence(&self, slot: Slot) -> &Sequence {
+        self.sequences[slot].as_ref().expect("the slot is in use")
+    }
+
+    /// The same, to change it.
+    pub fn sequence_mut(&mut self, slot: Slot) -> &mut Sequence {
+        self.sequences[slot].as_mut().expect("the slot is in use")
+    }
+
+    /// All sequences.
+    pub fn sequences(&self) -> impl Iterator<Item = &Sequence> {
+        self.sequences.iter().flatten()
+    }
+
+    pub fn num_running(&self) -> usize {
+        self.running.len()
+    }
+
+    pub fn num_waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.running.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Plans the next step into `plan`, whose memory is reused. Blocks for all planned tokens are
+    /// held when it returns.
+    pub fn plan(&mut self, kv: &mut KvCache, plan: &mut StepPlan) {
+        plan.work.clear();
+        plan.admitted.clear();
+        plan.preempted.clear();
+        let budget = self.plan_running(kv, plan);
+        // Blocks are short: what was just taken from one sequence is not given to a new one.
+        if plan.preempted.is_empty() {
+            self.admit(kv, plan, budget);
+        }
+    }
+
+    /// Gives every running sequence its share; returns what is left of the budget.
+    fn plan_running(&mut self, kv: &mut KvCache, plan: &mut StepPlan) -> usize {
+        let mut cursor = Cursor { at: 0, budget: self.config.max_num_batched_tokens };
+        while cursor.at < self.running.len() && cursor.budget > 0 {
+            let slot = self.running[cursor.at];
+            let sequence = self.sequence(slot);
+            let len = self.chunk(sequence.pending(), cursor.budget);
+            let start = sequence.computed;
+            if self.make_room(slot, start + len, kv, plan, &mut cursor) {
+                plan.work.push(Work { slot, start, len });
+                cursor.budget -= len;
+                cursor.at += 1;
+            }
+        }
+        cursor.budget
+    }
+
+    /// Grows a running sequence's block table, preempting others until it fits. False when the
+    /// sequence itself had to give way.
+    fn make_room(
+        &mut self,
+        slot: Slot,
+        tokens: usize,
+        kv: &mut KvCache,
+        plan: &mut StepPlan,
+        cursor: &mut Cursor,
+    ) -> bool {
+        while !kv.grow(&mut self.sequence_mut(slot).blocks, tokens) {
+            let rank = |at: usize| self.config.policy.rank(self.sequence(self.running[at]));
+            let at = (0..self.running.len()).max_by_key(|&at| rank(at)).expect("one runs");
+            let victim = self.running.remove(at);
+            // A victim that has its share of this step already gives that back too.
+            if let Some(work) = plan.work.iter().position(|work| work.slot == victim) {
+                cursor.budget += plan.work.remove(work).len;
+                cursor.at -= 1;
+            }
+            self.preempt(victim, kv);
+            plan.preempted.push(victim);
+            if victim == slot {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes the blocks of a sequence that ran and lets it wait again.
+    fn preempt(&mut self, slot: Slot, kv: &mut KvCache) {
+        let sequence = self.sequences[slot].as_mut().expect("a running slot is in use");
+        kv.release(&mut sequence.blocks);
+        sequence.computed = 0;
+        sequence.preemptions += 1;
+        self.waiting.insert(self.config.policy.rank(sequence), slot);
+    }
+
+    /// Admits waiting sequences, first to last, until one does not fit.
+    fn admit(&mut self, kv: &mut KvCache, plan: &mut StepPlan, mut budget: usize) {
+        while budget > 0 && self.running.len() < self.config.max_num_seqs {
+            let Some(slot) = self.waiting.first() else { return };
+            let Some(work) = self.try_admit(slot, kv, budget) else { return };
+            self.waiting.remove(self.config.policy.rank(self.sequence(slot)), slot);
+            self.running.push(slot);
+            budget -= work.len;
+            plan.work.push(work);
+            plan.admitted.push(slot);
+        }
+    }
+
+    /// Takes the blocks for the first chunk of a waiting sequence, if the rules allow it.
+    fn try_admit(&mut self, slot: Slot, kv: &mut KvCache, budget: usize) -> Option<Work> {
+        let config = self.config;
+        let alone = self.running.is_empty();
+        let sequence = self.sequences[slot].as_mut().expect("a waiting slot is in use");
+        let (tokens, salt) = (&sequence.tokens, sequence.salt.as_deref());
+        // At least one token is always computed: its logits are what the step is for.
+        let limit = (tokens.len() - 1) / kv.block_size();
+        let hits = match sequence.may_hit {
+            true => kv.find_prefix(&mut sequence.blocks, tokens, salt, limit),
+            false => 0,
+        };
+        let start = hits * kv.block_size();
+        let pending = tokens.len() - start;
+        if !config.chunked_prefill && pending > budget {
+            return None;
+        }
+        let len = chunk(&config, pending, budget, alone && self.waiting.len() == 1);
+        let reserved = if config.reserve_full_prompt { tokens.len() } else { start + len };
+        let watermark = match alone {
+            true => 0,
+            false => (config.watermark * kv.pool().num_blocks() as f64) as usize,
+        };
+        if kv.blocks_needed(&sequence.blocks, hits, reserved) + watermark > kv.pool().num_free() {
+            return None;
+        }
+        kv.take_prefix(&mut sequence.blocks, hits);
+        let grown = kv.grow(&mut sequence.blocks, start + len);
+        assert!(grown, "the blocks were counted");
+        sequence.computed = start;
+        sequence.cached = start;
+        Some(Work { slot, start, len })
+    }
+
+    /// How many of a running sequence's pending tokens the next step computes.
+    fn chunk(&self, pending: usize, budget: usize) -> usize {
+        chunk(&self.config, pending, budget, self.running.len() == 1 && self.waiting.is_empty())
+    }
+
+    /// Checks the queues and the block pool. For simulations.
+    ///
+    /// # Panics
+    /// Saying what is broken.
+    pub fn check(&self, kv: &KvCache) {
+        let count = self.running.len() + self.waiting.len();
+        assert_eq!(count, self.sequences().count(), "every sequence runs or waits");
+        assert_eq!(count + self.vacant.len(), self.sequences.len(), "every slot is used or vacant");
+        assert!(self.running.len() <= self.config.max_num_seqs);
+        for &slot in &self.running {
+            let sequence = self.sequence(slot);
+            assert!(sequence.blocks.table().len() * kv.block_size() >= sequence.computed);
+        }
+        kv.check(self.sequences().map(|sequence| &sequence.blocks));
+    }
+}
+
+/// Where planning is in the list of running sequences; all before `at` have their share.
+struct Cursor {
+    at: usize,
+    budget: usize,
+}
+
+fn chunk(config: &SchedulerConfig, pending: usize, budget: usize, alone: bool) -> usize {
+    let threshold = config.long_prefill_token_threshold;
+    let capped = if threshold > 0 && !alone { pending.min(threshold) } else { pending };
+    capped.min(budget)
+}

@@ -1,0 +1,60 @@
+//! One generation as the scheduler sees it.
+
+use crate::kv::SequenceBlocks;
+use crate::types::{RequestId, Token};
+use std::sync::Arc;
+
+/// Where the engine keeps a sequence; free slots are used again.
+pub type Slot = usize;
+
+/// The tokens of one generation and how far they have been computed.
+#[derive(Debug)]
+pub struct Sequence {
+    pub id: RequestId,
+    /// Lower is sooner.
+    pub priority: i64,
+    /// The prompt, then what was sampled.
+    pub tokens: Vec<Token>,
+    pub prompt_len: usize,
+    /// Mixed into the first block's hash.
+    pub salt: Option<Arc<str>>,
+    /// Whether cached blocks may stand in for computing: not when the prompt's logits are wanted.
+    pub may_hit: bool,
+    /// Tokens whose KV is in the cache.
+    pub computed: usize,
+    /// Prompt tokens that the prefix cache spared when the sequence was last admitted.
+    pub cached: usize,
+    pub blocks: SequenceBlocks,
+    /// How often it lost its blocks.
+    pub preemptions: u32,
+}
+
+impl Sequence {
+    /// A sequence of which nothing is computed. `max_tokens` bounds what it will sample.
+    pub fn new(id: RequestId, prompt: &[Token], max_tokens: usize) -> Self {
+        let mut tokens = Vec::with_capacity(prompt.len() + max_tokens);
+        tokens.extend_from_slice(prompt);
+        Self {
+            id,
+            priority: 0,
+            tokens,
+            prompt_len: prompt.len(),
+            salt: None,
+            may_hit: true,
+            computed: 0,
+            cached: 0,
+            blocks: SequenceBlocks::default(),
+            preemptions: 0,
+        }
+    }
+
+    /// What was sampled so far.
+    pub fn output(&self) -> &[Token] {
+        &self.tokens[self.prompt_len..]
+    }
+
+    /// Known tokens that are not computed.
+    pub fn pending(&self) -> usize {
+        self.tokens.len() - self.computed
+    }
+}
