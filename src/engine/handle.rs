@@ -111,7 +111,7 @@ impl Reservation {
         assert!(self.left > 0, "no reserved place is left");
         let (sender, events) = unbounded_channel();
         let id = RequestId(self.handle.shared.next_id.fetch_add(1, Relaxed));
-        let message = Message::New { id, request, events: sender };
+        let message = Message::New { id, request: Box::new(request), events: sender };
         self.handle.inbox.send(message).map_err(|_| Refused::Dead)?;
         self.left -= 1;
         Ok(Generation { id, events, ended: false, handle: self.handle.clone() })

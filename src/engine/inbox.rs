@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 pub enum Message {
     New {
         id: RequestId,
-        request: NewRequest,
+        request: Box<NewRequest>,
         /// Bounded by the request's `max_tokens`.
         events: UnboundedSender<Generated>,
     },

@@ -1,11 +1,45 @@
 //! The engine: one thread that owns every request, every block and the backend.
 //!
-//! Others speak to it through an [`EngineHandle`]: they hand over a [`NewRequest`], read a
-//! [`Generation`], and look at its [`Status`], which is made of atomics and never waits for a step.
+//! Others speak to it through an [`EngineHandle`]: they reserve room, hand over a [`NewRequest`],
+//! read a [`Generation`], and look at the engine's [`Status`], which is made of atomics and never
+//! waits for a step.
 
+mod config;
+mod core;
 mod handle;
 mod inbox;
+mod request;
+#[cfg(test)]
+mod simulation;
 mod status;
+#[cfg(test)]
+mod tests;
 
+pub use config::{EngineConfig, PrefixCaching};
+pub use core::{Core, Turn};
 pub use handle::{EngineHandle, Generation, NewRequest, Refused, Reservation};
 pub use status::{Counters, Gauges, Status};
+
+use crate::runner::{Backend, BackendError};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::thread::{Builder, JoinHandle};
+
+/// Starts the engine thread. It ends after [`EngineHandle::stop`] once nothing is in flight, or
+/// with the backend's error.
+///
+/// # Errors
+/// When the operating system gives no thread.
+pub fn spawn(
+    config: EngineConfig,
+    backend: Box<dyn Backend>,
+) -> std::io::Result<(EngineHandle, JoinHandle<Result<(), BackendError>>)> {
+    let (mut core, handle) = Core::new(config, backend);
+    let thread = Builder::new().name("engine".to_owned()).spawn(move || {
+        // A panic must not leave clients waiting: they are told first.
+        catch_unwind(AssertUnwindSafe(|| core.run())).unwrap_or_else(|panic| {
+            core.fail();
+            resume_unwind(panic)
+        })
+    })?;
+    Ok((handle, thread))
+}

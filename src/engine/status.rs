@@ -92,6 +92,13 @@ impl Status {
         self.start.elapsed().saturating_sub(last)
     }
 
+    /// Called before a step, so that the time without progress counts from here.
+    pub(super) fn begin_work(&self) {
+        if !self.busy.load(Relaxed) {
+            self.progress(true);
+        }
+    }
+
     /// Called when a step ended (`busy`) or when there is nothing left to do.
     pub(super) fn progress(&self, busy: bool) {
         self.last_progress.store(self.start.elapsed().as_nanos() as u64, Relaxed);

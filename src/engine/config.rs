@@ -1,0 +1,26 @@
+//! What the engine is told at start.
+
+use crate::kv::HashAlgo;
+use crate::scheduler::SchedulerConfig;
+
+/// Settings of the engine; the sizes of the KV pool come from its backend.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    pub scheduler: SchedulerConfig,
+    /// A sequence never grows beyond so many tokens.
+    pub max_model_len: usize,
+    /// `None` turns prefix caching off.
+    pub prefix_caching: Option<PrefixCaching>,
+    /// Generations in flight, waiting ones included; more are refused.
+    pub max_in_flight: usize,
+    /// Seeds the draws of requests that bring no seed of their own.
+    pub seed: u64,
+}
+
+/// How blocks are named.
+#[derive(Clone, Debug)]
+pub struct PrefixCaching {
+    pub algo: HashAlgo,
+    /// The environment's PYTHONHASHSEED, when it is set.
+    pub hash_seed: Option<String>,
+}

@@ -1,0 +1,348 @@
+//! The loop: messages in, plan, step, samples out.
+
+use super::config::EngineConfig;
+use super::handle::{EngineHandle, NewRequest};
+use super::inbox::Message;
+use super::request::Request;
+use super::status::Status;
+use crate::kv::{BlockHasher, KvCache};
+use crate::runner::{Backend, BackendError, RowSink, StepBatch};
+use crate::sampler::{Sampled, Sampler};
+use crate::scheduler::{Scheduler, Sequence, Slot, StepPlan, Work};
+use crate::types::{FinishReason, Generated, RequestId, Token, TokenLogprobs};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// What one turn of the loop came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// A step ran.
+    Stepped,
+    /// There is nothing to do until a message comes.
+    Idle,
+    /// The engine was told to stop, or nobody can reach it any more.
+    Stopped,
+}
+
+/// All state of the engine; owned by its thread (or by a simulation).
+pub struct Core {
+    config: EngineConfig,
+    backend: Box<dyn Backend>,
+    inbox: Receiver<Message>,
+    status: Arc<Status>,
+    pub(super) scheduler: Scheduler,
+    pub(super) kv: KvCache,
+    sampler: Sampler,
+    /// By the scheduler's slots.
+    requests: Vec<Option<Request>>,
+    slots: HashMap<RequestId, Slot>,
+    plan: StepPlan,
+    batch: StepBatch,
+    /// Results of the step, in the order of its rows.
+    results: Vec<RowResult>,
+    /// New requests end at once with `abort`.
+    aborting: bool,
+    stopping: bool,
+}
+
+/// What a row of logits became.
+enum RowResult {
+    Sampled(Sampled),
+    Scored(TokenLogprobs),
+}
+
+impl Core {
+    /// An idle engine around a backend, and the way to reach it.
+    pub fn new(config: EngineConfig, backend: Box<dyn Backend>) -> (Self, EngineHandle) {
+        let limits = *backend.limits();
+        let (sender, inbox) = channel();
+        let status = Arc::new(Status::new(limits.num_blocks, limits.block_size));
+        let handle = EngineHandle::new(sender, status.clone(), config.max_in_flight);
+        let hasher = config
+            .prefix_caching
+            .as_ref()
+            .map(|caching| BlockHasher::new(caching.algo, caching.hash_seed.as_deref()));
+        let core = Self {
+            backend,
+            inbox,
+            status,
+            scheduler: Scheduler::new(config.scheduler),
+            kv: KvCache::new(limits.num_blocks, limits.block_size, hasher),
+            sampler: Sampler::new(limits.vocab_size),
+            requests: Vec::new(),
+            slots: HashMap::new(),
+            plan: StepPlan::default(),
+            batch: StepBatch::new(&limits),
+            results: Vec::with_capacity(limits.max_seqs),
+            aborting: false,
+            stopping: false,
+            config,
+        };
+        (core, handle)
+    }
+
+    /// Runs until stopped. After an error every generation has been told and none is taken any
+    /// more.
+    pub fn run(&mut self) -> Result<(), BackendError> {
+        loop {
+            match self.turn()? {
+                Turn::Stepped => {}
+                Turn::Stopped => return Ok(()),
+                Turn::Idle => match self.inbox.recv() {
+                    Ok(message) => self.handle_message(message),
+                    Err(_) => return Ok(()),
+                },
+            }
+        }
+    }
+
+    /// Takes all messages that are there and runs one step, if there is work.
+    pub fn turn(&mut self) -> Result<Turn, BackendError> {
+        loop {
+            match self.inbox.try_recv() {
+                Ok(message) => self.handle_message(message),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    self.stopping = true;
+                    break;
+                }
+            }
+        }
+        if self.scheduler.is_empty() {
+            self.publish();
+            return Ok(if self.stopping { Turn::Stopped } else { Turn::Idle });
+        }
+        self.status.begin_work();
+        self.step().inspect_err(|_| self.fail())?;
+        Ok(Turn::Stepped)
+    }
+
+    fn handle_message(&mut self, message: Message) {
+        match message {
+            Message::New { id, request, events } => self.add(id, *request, events),
+            Message::Cancel(id) => {
+                if let Some(&slot) = self.slots.get(&id) {
+                    self.remove(slot);
+                }
+            }
+            Message::AbortAll => {
+                self.aborting = true;
+                self.end_all(FinishReason::Abort);
+            }
+            Message::ResetPrefixCache(reply) => {
+                let _ = reply.send(self.kv.reset());
+            }
+            Message::Stop => self.stopping = true,
+        }
+    }
+
+    fn add(&mut self, id: RequestId, new: NewRequest, events: UnboundedSender<Generated>) {
+        // Each request draws from its own stream, whatever else is in the engine.
+        let drawn_seed = splitmix64(self.config.seed ^ splitmix64(id.0));
+        let request = Request::new(&new, self.backend.limits().vocab_size, drawn_seed, events);
+        if self.aborting {
+            self.status.counters.count_finish(FinishReason::Abort);
+            return request.send_end(FinishReason::Abort);
+        }
+        let mut sequence = Sequence::new(id, &new.prompt, new.params.max_tokens as usize);
+        sequence.priority = new.priority;
+        sequence.salt = new.cache_salt;
+        sequence.may_hit = self.kv.shares_prefixes() && new.params.prompt_logprobs.is_none();
+        let slot = self.scheduler.add(sequence);
+        if slot == self.requests.len() {
+            self.requests.push(None);
+        }
+        self.requests[slot] = Some(request);
+        self.slots.insert(id, slot);
+    }
+
+    fn remove(&mut self, slot: Slot) -> Request {
+        let sequence = self.scheduler.remove(slot, &mut self.kv);
+        self.slots.remove(&sequence.id);
+        self.requests[slot].take().expect("slots are in step with the scheduler's")
+    }
+
+    fn step(&mut self) -> Result<(), BackendError> {
+        self.scheduler.plan(&mut self.kv, &mut self.plan);
+        assert!(!self.plan.work.is_empty(), "the pool holds at least one sequence of full length");
+        self.count_plan();
+        self.build_batch();
+        self.backend.submit(&self.batch)?;
+        self.results.clear();
+        let mut sink = Sampling {
+            batch: &self.batch,
+            work: &self.plan.work,
+            scheduler: &self.scheduler,
+            requests: &self.requests,
+            sampler: &mut self.sampler,
+            results: &mut self.results,
+        };
+        self.backend.collect(&mut sink)?;
+        assert_eq!(self.results.len(), self.batch.rows.len(), "every row has a result");
+        self.take_results();
+        self.status.counters.steps.fetch_add(1, Relaxed);
+        self.publish();
+        Ok(())
+    }
+
+    fn count_plan(&self) {
+        let counters = &self.status.counters;
+        counters.preemptions.fetch_add(self.plan.preempted.len() as u64, Relaxed);
+        for &slot in &self.plan.admitted {
+            let sequence = self.scheduler.sequence(slot);
+            if sequence.may_hit && sequence.preemptions == 0 {
+                counters.prefix_cache_queries.fetch_add(sequence.tokens.len() as u64, Relaxed);
+                counters.prefix_cache_hits.fetch_add(sequence.cached as u64, Relaxed);
+            }
+        }
+    }
+
+    fn build_batch(&mut self) {
+        self.batch.clear();
+        for &Work { slot, start, len } in &self.plan.work {
+            let sequence = self.scheduler.sequence(slot);
+            let request = self.requests[slot].as_ref().expect("planned slots are in use");
+            let rows = request.rows_wanted(start, start + len, sequence.tokens.len());
+            let tokens = &sequence.tokens[start..start + len];
+            let needs_logits = request.needs_logits();
+            self.batch.push(tokens, start, sequence.blocks.table(), rows, needs_logits);
+        }
+    }
+
+    /// Advances every sequence of the step and sends what was sampled.
+    fn take_results(&mut self) {
+        let mut results = std::mem::take(&mut self.results);
+        let mut row_results = results.drain(..).zip(&self.batch.rows).peekable();
+        for (seq, &Work { slot, start, len }) in self.plan.work.iter().enumerate() {
+            let sequence = self.scheduler.sequence_mut(slot);
+            let request = self.requests[slot].as_mut().expect("planned slots are in use");
+            sequence.computed = start + len;
+            let (tokens, salt) = (&sequence.tokens, sequence.salt.as_deref());
+            let computed = sequence.computed;
+            self.kv.store_computed(&mut sequence.blocks, tokens, salt, computed);
+            let mut over = false;
+            while let Some((result, _)) = row_results.next_if(|(_, row)| row.seq == seq as u32) {
+                match result {
+                    RowResult::Scored(logprobs) => {
+                        request.add_prompt_logprobs(logprobs, sequence.prompt_len);
+                    }
+                    RowResult::Sampled(sampled) => {
+                        over = take_sample(&self.config, &self.status, sequence, request, sampled);
+                    }
+                }
+            }
+            if over {
+                let sequence = self.scheduler.remove(slot, &mut self.kv);
+                self.slots.remove(&sequence.id);
+                self.requests[slot] = None;
+            }
+        }
+        drop(row_results);
+        self.results = results;
+    }
+
+    fn publish(&self) {
+        let gauges = &self.status.gauges;
+        gauges.running.store(self.scheduler.num_running() as u64, Relaxed);
+        gauges.waiting.store(self.scheduler.num_waiting() as u64, Relaxed);
+        let pool = self.kv.pool();
+        gauges.kv_used_blocks.store((pool.num_blocks() - pool.num_free()) as u64, Relaxed);
+        self.status.progress(!self.scheduler.is_empty());
+    }
+
+    fn end_all(&mut self, reason: FinishReason) {
+        for slot in 0..self.requests.len() {
+            if self.requests[slot].is_some() {
+                self.remove(slot).send_end(reason);
+                self.status.counters.count_finish(reason);
+            }
+        }
+    }
+
+    /// Tells everyone that the engine is gone.
+    pub(super) fn fail(&mut self) {
+        self.status.set_dead();
+        self.end_all(FinishReason::Error);
+        self.publish();
+    }
+
+    /// Checks every invariant of the queues and the pool. For simulations.
+    ///
+    /// # Panics
+    /// Saying what is broken.
+    pub fn check(&self) {
+        self.scheduler.check(&self.kv);
+        assert_eq!(self.slots.len(), self.scheduler.sequences().count());
+    }
+}
+
+/// Appends a sampled token to its sequence and sends it. True when the generation is over.
+fn take_sample(
+    config: &EngineConfig,
+    status: &Status,
+    sequence: &mut Sequence,
+    request: &mut Request,
+    sampled: Sampled,
+) -> bool {
+    let counters = &status.counters;
+    if sequence.output().is_empty() {
+        counters.prompt_tokens.fetch_add(sequence.prompt_len as u64, Relaxed);
+        counters.prompt_tokens_cached.fetch_add(sequence.cached as u64, Relaxed);
+    }
+    counters.generation_tokens.fetch_add(1, Relaxed);
+    let token = sampled.token;
+    sequence.tokens.push(token);
+    let (count, len) = (sequence.output().len(), sequence.tokens.len());
+    let finish = request.finish_after(token, count, len, config.max_model_len);
+    let reason = finish.as_ref().map(|finish| finish.reason);
+    let heard = request.send_token(sampled, finish, sequence.cached);
+    if let (Some(reason), true) = (reason, heard) {
+        counters.count_finish(reason);
+    }
+    reason.is_some() || !heard
+}
+
+/// Turns rows of logits into tokens while the backend still holds them.
+struct Sampling<'a> {
+    batch: &'a StepBatch,
+    work: &'a [Work],
+    scheduler: &'a Scheduler,
+    requests: &'a [Option<Request>],
+    sampler: &'a mut Sampler,
+    results: &'a mut Vec<RowResult>,
+}
+
+impl RowSink for Sampling<'_> {
+    fn logits(&mut self, row: usize, logits: &mut [f32]) {
+        let row = self.batch.rows[row];
+        let slot = self.work[row.seq as usize].slot;
+        let sequence = self.scheduler.sequence(slot);
+        let request = self.requests[slot].as_ref().expect("planned slots are in use");
+        let position = self.batch.positions[row.row as usize] as usize;
+        let prompt = &sequence.tokens[..sequence.prompt_len];
+        let result = match request.scored_token(position, prompt) {
+            Some((token, top)) => RowResult::Scored(self.sampler.score(token, top, logits)),
+            None => {
+                let (params, state) = request.sampling();
+                let output = sequence.output();
+                RowResult::Sampled(self.sampler.sample(params, state, output, logits))
+            }
+        };
+        self.results.push(result);
+    }
+
+    fn sampled(&mut self, _row: usize, token: Token) {
+        self.results.push(RowResult::Sampled(Sampled { token, logprobs: None }));
+    }
+}
+
+/// A bijection that scatters neighbouring numbers.
+fn splitmix64(mut x: u64) -> u64 {
+    x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}

@@ -1,0 +1,112 @@
+//! What the engine keeps for one generation beside its tokens and blocks.
+
+use super::handle::NewRequest;
+use crate::sampler::{Sampled, SamplerState};
+use crate::types::{
+    Finish, FinishReason, Generated, SamplingParams, StopReason, Token, TokenLogprobs,
+};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// One generation in the engine.
+pub struct Request {
+    params: SamplingParams,
+    state: SamplerState,
+    events: UnboundedSender<Generated>,
+    /// Log-probabilities of prompt tokens, collected over the chunks; taken when they are sent.
+    prompt_logprobs: Option<Vec<TokenLogprobs>>,
+    /// Prompt positions whose logits are still to come start here; `usize::MAX` when none are.
+    unscored: usize,
+    announced: bool,
+}
+
+impl Request {
+    /// `drawn_seed` is used when the request has no seed.
+    pub fn new(
+        request: &NewRequest,
+        vocab: usize,
+        drawn_seed: u64,
+        events: UnboundedSender<Generated>,
+    ) -> Self {
+        let params = request.params.clone();
+        let wants_prompt = params.prompt_logprobs.is_some();
+        Self {
+            state: SamplerState::new(&params, &request.prompt, vocab, drawn_seed),
+            events,
+            prompt_logprobs: wants_prompt.then(Vec::new),
+            unscored: if wants_prompt && request.prompt.len() > 1 { 0 } else { usize::MAX },
+            announced: false,
+            params,
+        }
+    }
+
+    /// How many trailing rows of a step need logits, when the step computes positions
+    /// `start..end` of a sequence with `known` tokens.
+    pub fn rows_wanted(&self, start: usize, end: usize, known: usize) -> usize {
+        let samples = usize::from(end == known);
+        samples.max(end.saturating_sub(start.max(self.unscored)))
+    }
+
+    /// Whether log-probabilities were asked for, so that the host must see the logits.
+    pub fn needs_logits(&self) -> bool {
+        self.params.logprobs.is_some() || self.params.prompt_logprobs.is_some()
+    }
+
+    /// What the row at position `position` is for: the log-probability of the next prompt token,
+    /// or (`None`) a sample.
+    pub fn scored_token(&self, position: usize, prompt: &[Token]) -> Option<(Token, i32)> {
+        let top = self.params.prompt_logprobs.filter(|_| position >= self.unscored)?;
+        prompt.get(position + 1).map(|&token| (token, top))
+    }
+
+    /// Takes the log-probability of the next prompt token, in order.
+    pub fn add_prompt_logprobs(&mut self, logprobs: TokenLogprobs, prompt_len: usize) {
+        let list = self.prompt_logprobs.as_mut().expect("asked for");
+        list.push(logprobs);
+        self.unscored = if list.len() + 1 == prompt_len { usize::MAX } else { list.len() };
+    }
+
+    /// The parts the sampler needs.
+    pub fn sampling(&self) -> (&SamplingParams, &SamplerState) {
+        (&self.params, &self.state)
+    }
+
+    /// Sends the sampled token, with what ends the generation if it does. `cached` is told with
+    /// the first one. False when nobody listens any more.
+    pub fn send_token(&mut self, sampled: Sampled, finish: Option<Finish>, cached: usize) -> bool {
+        self.state.accept(sampled.token);
+        if !std::mem::replace(&mut self.announced, true) {
+            let logprobs = self.prompt_logprobs.take();
+            let _ = self.events.send(Generated::Prompt { cached: cached as u32, logprobs });
+        }
+        let (token, logprobs) = (sampled.token, sampled.logprobs);
+        self.events.send(Generated::Token { token, logprobs, finish }).is_ok()
+    }
+
+    /// Ends the generation without a token.
+    pub fn send_end(&self, reason: FinishReason) {
+        let _ = self.events.send(Generated::End(Finish { reason, stop: None }));
+    }
+
+    /// Whether `token`, the `count`-th of the output of a sequence that is now `len` tokens long,
+    /// ends the generation. vLLM's order: end token, stop tokens, length.
+    pub fn finish_after(
+        &self,
+        token: Token,
+        count: usize,
+        len: usize,
+        max_model_len: usize,
+    ) -> Option<Finish> {
+        if count < self.params.min_tokens as usize && len < max_model_len {
+            return None;
+        }
+        let stop = |stop| Some(Finish { reason: FinishReason::Stop, stop });
+        if self.params.eos == Some(token) {
+            return stop(None);
+        }
+        if self.params.stop_token_ids.contains(&token) {
+            return stop(Some(StopReason::Token(token)));
+        }
+        let full = count >= self.params.max_tokens as usize || len >= max_model_len;
+        full.then_some(Finish { reason: FinishReason::Length, stop: None })
+    }
+}

@@ -1,0 +1,146 @@
+//! The engine thread from outside: life, death, and who is told what.
+
+use super::*;
+use crate::runner::Limits;
+use crate::runner::sim::{SimBackend, SimConfig};
+use crate::scheduler::{Policy, SchedulerConfig};
+use crate::types::{Finish, FinishReason, Generated, SamplingParams};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const LIMITS: Limits = Limits {
+    max_tokens: 64,
+    max_seqs: 4,
+    max_blocks_per_seq: 256,
+    num_blocks: 1024,
+    block_size: 16,
+    vocab_size: 100,
+};
+
+fn start(sim: SimConfig, max_in_flight: usize) -> (EngineHandle, Thread) {
+    let scheduler = SchedulerConfig {
+        max_num_batched_tokens: LIMITS.max_tokens,
+        max_num_seqs: LIMITS.max_seqs,
+        policy: Policy::Fcfs,
+        chunked_prefill: true,
+        long_prefill_token_threshold: 0,
+        reserve_full_prompt: true,
+        watermark: 0.0,
+    };
+    let (max_model_len, prefix_caching) = (4096, None);
+    let config = EngineConfig { scheduler, max_model_len, prefix_caching, max_in_flight, seed: 0 };
+    let (handle, thread) = spawn(config, Box::new(SimBackend::new(sim))).expect("a thread");
+    (handle, thread)
+}
+
+type Thread = std::thread::JoinHandle<Result<(), crate::runner::BackendError>>;
+
+fn sim() -> SimConfig {
+    SimConfig { limits: LIMITS, step_time: Duration::ZERO, samples: true, fails_at: None }
+}
+
+fn request(max_tokens: u32) -> NewRequest {
+    NewRequest {
+        prompt: Arc::from([1, 2, 3].as_slice()),
+        params: SamplingParams::greedy(max_tokens),
+        priority: 0,
+        arrival: Instant::now(),
+        cache_salt: None,
+    }
+}
+
+fn generate(handle: &EngineHandle, max_tokens: u32) -> Generation {
+    let mut place = handle.reserve(1).expect("there is room");
+    place.start(request(max_tokens)).expect("the engine lives")
+}
+
+/// All events up to the end.
+async fn events(mut generation: Generation) -> Vec<Generated> {
+    let mut all = Vec::new();
+    while let Some(event) = generation.next().await {
+        all.push(event);
+    }
+    all
+}
+
+fn ended(reason: FinishReason) -> Generated {
+    Generated::End(Finish { reason, stop: None })
+}
+
+#[tokio::test]
+async fn tokens_come_in_order_and_the_thread_stops_when_told() {
+    let (handle, thread) = start(sim(), 8);
+    let all = events(generate(&handle, 5)).await;
+    assert_eq!(all[0], Generated::Prompt { cached: 0, logprobs: None });
+    assert_eq!(all.len(), 6);
+    let length = Finish { reason: FinishReason::Length, stop: None };
+    assert!(matches!(&all[5], Generated::Token { finish: Some(f), .. } if *f == length));
+    assert_eq!(all, events(generate(&handle, 5)).await, "the same request, the same tokens");
+    assert_eq!(handle.status().counters.finished(FinishReason::Length), 2);
+    handle.stop();
+    thread.join().unwrap().unwrap();
+    assert_eq!(handle.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn places_are_bounded_and_given_back() {
+    let (handle, _thread) = start(sim(), 2);
+    let reserved = handle.reserve(2).expect("two places");
+    assert_eq!(handle.reserve(1).err(), Some(Refused::Full));
+    drop(reserved);
+    let generation = generate(&handle, 1);
+    assert_eq!(handle.in_flight(), 1);
+    events(generation).await;
+    assert_eq!(handle.in_flight(), 0);
+    handle.stop();
+}
+
+#[tokio::test]
+async fn a_dropped_generation_frees_its_blocks() {
+    let slow = SimConfig { step_time: Duration::from_millis(1), ..sim() };
+    let (handle, thread) = start(slow, 8);
+    let mut generation = generate(&handle, 4000);
+    generation.next().await.expect("it has started");
+    drop(generation);
+    handle.stop();
+    thread.join().unwrap().unwrap();
+    let gauges = &handle.status().gauges;
+    assert_eq!(gauges.kv_used_blocks.load(std::sync::atomic::Ordering::Relaxed), 0);
+    assert!(handle.status().counters.steps.load(std::sync::atomic::Ordering::Relaxed) < 4000);
+}
+
+#[tokio::test]
+async fn abort_all_ends_what_runs_and_what_comes_later() {
+    let slow = SimConfig { step_time: Duration::from_millis(1), ..sim() };
+    let (handle, _thread) = start(slow, 8);
+    let mut generation = generate(&handle, 4000);
+    generation.next().await.expect("it has started");
+    handle.abort_all();
+    assert_eq!(events(generation).await.last(), Some(&ended(FinishReason::Abort)));
+    assert_eq!(events(generate(&handle, 5)).await, [ended(FinishReason::Abort)]);
+    handle.stop();
+}
+
+#[tokio::test]
+async fn a_failed_device_is_told_to_everyone() {
+    let (handle, thread) = start(SimConfig { fails_at: Some(3), ..sim() }, 8);
+    let all = events(generate(&handle, 100)).await;
+    assert_eq!(all.last(), Some(&ended(FinishReason::Error)));
+    assert!(thread.join().unwrap().unwrap_err().to_string().contains("told to fail"));
+    assert!(handle.status().is_dead());
+    assert_eq!(handle.reserve(1).err(), Some(Refused::Dead));
+}
+
+#[tokio::test]
+async fn a_step_that_does_not_end_shows_as_a_stall() {
+    let slow = SimConfig { step_time: Duration::from_millis(20), ..sim() };
+    let (handle, _thread) = start(slow, 8);
+    assert_eq!(handle.status().stalled_for(), Duration::ZERO, "idle is not a stall");
+    let mut generation = generate(&handle, 50);
+    generation.next().await.expect("it has started");
+    while handle.status().stalled_for() < Duration::from_millis(10) {
+        tokio::task::yield_now().await;
+    }
+    drop(generation);
+    handle.stop();
+}
