@@ -13,13 +13,12 @@ pub(super) fn draw(
     selection: &mut Selection,
     logits: &[f32],
 ) -> Token {
-    let best = math::max(logits);
-    if !best.is_finite() {
+    let scale = Scale::of(logits, params.temperature);
+    if !scale.best.is_finite() {
         // Nothing is possible, or something is certain.
         return math::argmax(logits);
     }
-    let scale = Scale { temperature: params.temperature, best: best / params.temperature };
-    if !pick(params, &scale, selection, logits) {
+    if !pick(params, &scale, logits, selection) {
         return draw_from_all(noise, scale.temperature, logits);
     }
     let mut winner = Winner::none();
@@ -30,13 +29,17 @@ pub(super) fn draw(
 }
 
 /// The scaled row, as far as it is needed.
-struct Scale {
+pub(super) struct Scale {
     temperature: f32,
     /// The largest scaled logit.
     best: f32,
 }
 
 impl Scale {
+    pub(super) fn of(logits: &[f32], temperature: f32) -> Self {
+        Self { temperature, best: math::max(logits) / temperature }
+    }
+
     fn apply(&self, logit: f32) -> f32 {
         logit / self.temperature
     }
@@ -48,7 +51,12 @@ impl Scale {
 }
 
 /// Picks the tokens that may be drawn; false when that is all of them, and none was picked.
-fn pick(params: &SamplingParams, scale: &Scale, selection: &mut Selection, logits: &[f32]) -> bool {
+pub(super) fn pick(
+    params: &SamplingParams,
+    scale: &Scale,
+    logits: &[f32],
+    selection: &mut Selection,
+) -> bool {
     let top_k = params.top_k as usize;
     let has_top_k = (1..logits.len()).contains(&top_k);
     let has_top_p = params.top_p < 1.0;

@@ -114,3 +114,5 @@ fn logprobs(selection: &mut Selection, token: Token, top: i32, logits: &[f32]) -
         top: selection.iter().map(|(token, logit)| (token, logprob(logit))).collect(),
     }
 }
+#[cfg(test)]
+mod tests;
