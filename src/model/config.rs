@@ -1,5 +1,21 @@
 //! The numbers of a dense Qwen3, from Hugging Face's `config.json`.
 
+mod parse;
+#[cfg(test)]
+mod tests;
+
+/// What `config.json` says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelConfig {
+    pub dims: Dims,
+    /// The longest sequence that vLLM allows by default: `max_position_embeddings`, or
+    /// `model_max_length` where that is smaller. YaRN does not stretch it: vLLM 0.32 takes
+    /// `max_position_embeddings` as already scaled.
+    pub max_model_len: usize,
+    /// The dtype that the file names (`dtype` or `torch_dtype`), such as `bfloat16`.
+    pub dtype: Option<String>,
+}
+
 /// The shape of the model and the constants of its arithmetic.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dims {
