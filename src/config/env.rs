@@ -1,0 +1,241 @@
+//! The environment variables that vLLM reads, as far as they concern Glassbox: read once at start
+//! and passed down, so that nothing else in the process looks at the environment.
+
+use super::python;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What the environment says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Env {
+    /// `VLLM_API_KEY`: used when no `--api-key` is given.
+    pub api_key: Option<String>,
+    /// `VLLM_CPU_KVCACHE_SPACE`, in GiB; on a CPU it wins over every flag.
+    pub cpu_kv_cache_gib: Option<u64>,
+    /// `VLLM_LOGGING_LEVEL`, in upper case.
+    pub logging_level: String,
+    /// `VLLM_LOGGING_PREFIX`: in front of every line.
+    pub logging_prefix: String,
+    /// `VLLM_LOGGING_STREAM`: `ext://sys.stdout` or `ext://sys.stderr`.
+    pub log_to_stderr: bool,
+    /// `VLLM_CONFIGURE_LOGGING`: off leaves the process without a log.
+    pub configure_logging: bool,
+    /// `NO_COLOR`, `FORCE_COLOR`, `VLLM_LOGGING_COLOR`: `None` asks the terminal.
+    pub color: Option<bool>,
+    /// `VLLM_LOG_STATS_INTERVAL`.
+    pub log_stats_interval: Duration,
+    /// `VLLM_HTTP_TIMEOUT_KEEP_ALIVE`.
+    pub http_keep_alive: Duration,
+    /// `VLLM_MAX_N_SEQUENCES`: most generations of one prompt.
+    pub max_n_sequences: usize,
+    /// `VLLM_MAX_COMPLETION_PROMPTS`: most prompts of one request.
+    pub max_completion_prompts: usize,
+    /// `VLLM_MAX_STOP_STRINGS`.
+    pub max_stop_strings: usize,
+    /// `VLLM_MAX_NUM_BAD_WORDS`.
+    pub max_bad_words: usize,
+    /// `VLLM_SKIP_MODEL_NAME_VALIDATION`: any model name is answered.
+    pub skip_model_name_validation: bool,
+    /// `VLLM_ALLOW_LONG_MAX_MODEL_LEN`.
+    pub allow_long_max_model_len: bool,
+    /// `VLLM_SERVER_DEV_MODE`: endpoints for development.
+    pub server_dev_mode: bool,
+    /// `PYTHONHASHSEED`: seeds the root of the block hashes.
+    pub python_hash_seed: Option<String>,
+    /// The hub's own variables.
+    pub hub: HubEnv,
+}
+
+/// What the environment says about the Hugging Face hub.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HubEnv {
+    /// `HF_TOKEN`.
+    pub token: Option<String>,
+    /// `HF_HOME`.
+    pub home: Option<PathBuf>,
+    /// `HF_HUB_CACHE`.
+    pub cache: Option<PathBuf>,
+    /// `HF_ENDPOINT`.
+    pub endpoint: Option<String>,
+    /// `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE`: only what is already stored.
+    pub offline: bool,
+}
+
+impl Env {
+    /// Reads the process environment. The error names the variable and what it may be.
+    pub fn of_process() -> Result<Self, String> {
+        Self::read(|name| std::env::var(name).ok())
+    }
+
+    /// Reads variables through `get`.
+    pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let vars = Vars { get: &get };
+        let seconds = |name, default: f64| {
+            let value = vars.number(name, default, python::float)?;
+            Duration::try_from_secs_f64(value)
+                .map_err(|_| format!("{name} must be a number of seconds, not {value}"))
+        };
+        let stats = seconds("VLLM_LOG_STATS_INTERVAL", 10.0).or_else(|error| {
+            let negative = get("VLLM_LOG_STATS_INTERVAL").and_then(|text| python::float(&text));
+            // vLLM takes its default for anything that is not positive.
+            negative.filter(|value| *value < 0.0).map(|_| Duration::ZERO).ok_or(error)
+        })?;
+        let stream = vars.text("VLLM_LOGGING_STREAM");
+        Ok(Self {
+            api_key: vars.text("VLLM_API_KEY"),
+            cpu_kv_cache_gib: vars.optional_count("VLLM_CPU_KVCACHE_SPACE")?,
+            logging_level: vars.level("VLLM_LOGGING_LEVEL")?,
+            logging_prefix: vars.text("VLLM_LOGGING_PREFIX").unwrap_or_default(),
+            log_to_stderr: match stream.as_deref() {
+                None | Some("ext://sys.stdout") => false,
+                Some("ext://sys.stderr") => true,
+                Some(other) => {
+                    return Err(format!(
+                        "VLLM_LOGGING_STREAM must be ext://sys.stdout or ext://sys.stderr, \
+                         not {other}"
+                    ));
+                }
+            },
+            configure_logging: vars.switch("VLLM_CONFIGURE_LOGGING", true)?,
+            color: vars.color(),
+            log_stats_interval: if stats.is_zero() { Duration::from_secs(10) } else { stats },
+            http_keep_alive: seconds("VLLM_HTTP_TIMEOUT_KEEP_ALIVE", 5.0)?,
+            max_n_sequences: vars.count("VLLM_MAX_N_SEQUENCES", 16384)?,
+            max_completion_prompts: vars.count("VLLM_MAX_COMPLETION_PROMPTS", 1024)?,
+            max_stop_strings: vars.count("VLLM_MAX_STOP_STRINGS", 4)?,
+            max_bad_words: vars.count("VLLM_MAX_NUM_BAD_WORDS", 128)?,
+            skip_model_name_validation: vars.switch("VLLM_SKIP_MODEL_NAME_VALIDATION", false)?,
+            allow_long_max_model_len: vars.switch("VLLM_ALLOW_LONG_MAX_MODEL_LEN", false)?,
+            server_dev_mode: vars.switch("VLLM_SERVER_DEV_MODE", false)?,
+            python_hash_seed: get("PYTHONHASHSEED"),
+            hub: HubEnv {
+                token: vars.text("HF_TOKEN"),
+                home: vars.text("HF_HOME").map(PathBuf::from),
+                cache: vars.text("HF_HUB_CACHE").map(PathBuf::from),
+                endpoint: vars.text("HF_ENDPOINT"),
+                offline: vars.switch("HF_HUB_OFFLINE", false)?
+                    || vars.switch("TRANSFORMERS_OFFLINE", false)?,
+            },
+        })
+    }
+}
+
+struct Vars<'a> {
+    get: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Vars<'_> {
+    /// An empty variable counts as not set.
+    fn text(&self, name: &str) -> Option<String> {
+        (self.get)(name).filter(|text| !text.is_empty())
+    }
+
+    fn number<T>(
+        &self,
+        name: &str,
+        default: T,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<T, String> {
+        let Some(text) = self.text(name) else { return Ok(default) };
+        read(&text).ok_or_else(|| format!("{name} must be a number, not {}", python::repr(&text)))
+    }
+
+    fn count(&self, name: &str, default: usize) -> Result<usize, String> {
+        self.number(name, default, |text| python::int(text)?.try_into().ok())
+    }
+
+    fn optional_count(&self, name: &str) -> Result<Option<u64>, String> {
+        self.number(name, None, |text| Some(Some(python::int(text)?.try_into().ok()?)))
+    }
+
+    fn switch(&self, name: &str, default: bool) -> Result<bool, String> {
+        let Some(text) = self.text(name) else { return Ok(default) };
+        match text.trim().to_ascii_lowercase().as_str() {
+            "true" | "yes" | "on" => Ok(true),
+            "false" | "no" | "off" => Ok(false),
+            number => python::int(number)
+                .map(|value| value != 0)
+                .ok_or_else(|| format!("{name} must be 0 or 1, not {}", python::repr(&text))),
+        }
+    }
+
+    fn level(&self, name: &str) -> Result<String, String> {
+        let level = self.text(name).unwrap_or_else(|| "INFO".to_owned()).to_uppercase();
+        if super::settings::LogLevel::named(&level).is_some() {
+            return Ok(level);
+        }
+        Err(format!("{name} must be one of CRITICAL, ERROR, WARNING, INFO, DEBUG, not {level}"))
+    }
+
+    fn color(&self) -> Option<bool> {
+        let set = |name| self.text(name).is_some_and(|value| value != "0");
+        let asked = self.text("VLLM_LOGGING_COLOR");
+        if set("NO_COLOR") || asked.as_deref() == Some("0") {
+            Some(false)
+        } else if set("FORCE_COLOR") || asked.as_deref() == Some("1") {
+            Some(true)
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(vars: &[(&str, &str)]) -> Result<Env, String> {
+        let find = |name: &str| vars.iter().find(|(key, _)| *key == name);
+        Env::read(|name| find(name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn an_empty_environment_gives_the_defaults_of_vllm() {
+        let env = with(&[]).expect("defaults");
+        assert_eq!(env.logging_level, "INFO");
+        assert_eq!(env.log_stats_interval, Duration::from_secs(10));
+        assert_eq!(env.http_keep_alive, Duration::from_secs(5));
+        assert_eq!((env.max_n_sequences, env.max_stop_strings), (16384, 4));
+        assert_eq!(env.cpu_kv_cache_gib, None);
+        assert!(env.configure_logging && !env.hub.offline && env.color.is_none());
+        assert_eq!(with(&[("VLLM_CPU_KVCACHE_SPACE", ""), ("VLLM_API_KEY", "")]), Ok(env));
+    }
+
+    #[test]
+    fn variables_are_read() {
+        let env = with(&[
+            ("VLLM_CPU_KVCACHE_SPACE", "2"),
+            ("VLLM_LOGGING_LEVEL", "debug"),
+            ("VLLM_LOG_STATS_INTERVAL", "0.5"),
+            ("TRANSFORMERS_OFFLINE", "1"),
+            ("NO_COLOR", "1"),
+            ("FORCE_COLOR", "1"),
+            ("PYTHONHASHSEED", "0"),
+        ])
+        .expect("good values");
+        assert_eq!(env.cpu_kv_cache_gib, Some(2));
+        assert_eq!(env.logging_level, "DEBUG");
+        assert_eq!(env.log_stats_interval, Duration::from_millis(500));
+        assert!(env.hub.offline);
+        assert_eq!(env.color, Some(false));
+        assert_eq!(env.python_hash_seed.as_deref(), Some("0"));
+    }
+
+    #[test]
+    fn bad_values_name_the_variable() {
+        for (name, value) in [
+            ("VLLM_CPU_KVCACHE_SPACE", "0.5"),
+            ("VLLM_CPU_KVCACHE_SPACE", "-1"),
+            ("VLLM_LOGGING_LEVEL", "LOUD"),
+            ("VLLM_SERVER_DEV_MODE", "maybe"),
+            ("VLLM_HTTP_TIMEOUT_KEEP_ALIVE", "-1"),
+            ("VLLM_LOG_STATS_INTERVAL", "nan"),
+            ("VLLM_LOGGING_STREAM", "/tmp/log"),
+        ] {
+            let error = with(&[(name, value)]).expect_err(value);
+            assert!(error.starts_with(name), "{error}");
+        }
+        let negative = with(&[("VLLM_LOG_STATS_INTERVAL", "-3")]).expect("the default instead");
+        assert_eq!(negative.log_stats_interval, Duration::from_secs(10));
+    }
+}

@@ -1,0 +1,316 @@
+//! Flags and environment → [`Settings`]: every check that needs no model.
+
+use super::chat_template;
+use super::env::Env;
+use super::grammar::Raw;
+use super::python;
+use super::settings::*;
+use super::table::Status;
+use super::value::Value;
+use serde_json::{Map, Value as Json};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// vLLM's limit of a block hash's and a kernel's granularity: blocks are whole multiples of it.
+const BLOCK_GRANULE: usize = 16;
+
+/// Checks the flags and puts them in groups. The error is one sentence.
+pub(super) fn resolve(raw: &Raw, env: Env, warnings: Vec<String>) -> Result<Settings, String> {
+    refuse_unsupported(raw)?;
+    Ok(Settings {
+        model: model(raw, &env)?,
+        cache: cache(raw, &env)?,
+        scheduler: scheduler(raw)?,
+        frontend: frontend(raw, &env)?,
+        logging: logging(raw, &env)?,
+        device: device(raw)?,
+        warnings,
+        non_default_args: non_default_args(raw),
+    })
+}
+
+fn refuse_unsupported(raw: &Raw) -> Result<(), String> {
+    for (flag, value) in raw.all_given() {
+        if let Status::Refused { why } = flag.status
+            && !value.asks_for_nothing(flag.default)
+        {
+            return Err(format!("argument {}: not supported: {why}", flag.title()));
+        }
+    }
+    Ok(())
+}
+
+fn non_default_args(raw: &Raw) -> String {
+    let model = raw.model.iter().map(|model| {
+        let model = python::repr(model);
+        format!("'model_tag': {model}, 'model': {model}")
+    });
+    let flags = raw.all_given().filter_map(|(flag, value)| {
+        let secret = ["--api-key", "--hf-token"].contains(&flag.name);
+        let name = flag.name[2..].replace('-', "_");
+        let shown = if secret { "'***'".to_owned() } else { value.repr() };
+        let covered = name == "model" && raw.model.is_some();
+        let default = *value == Value::of_default(flag.default);
+        (!default && !covered).then(|| format!("'{name}': {shown}"))
+    });
+    format!("{{{}}}", model.chain(flags).collect::<Vec<_>>().join(", "))
+}
+
+/// An integer that must be at least `least`.
+fn at_least(raw: &Raw, name: &str, least: i64) -> Result<Option<usize>, String> {
+    match raw.int(name) {
+        None => Ok(None),
+        Some(value) if value >= least => Ok(usize::try_from(value).ok()),
+        Some(value) => Err(format!("argument {name}: must be at least {least}, not {value}")),
+    }
+}
+
+/// The same for flags that always have a value.
+fn count(raw: &Raw, name: &str, least: i64) -> Result<usize, String> {
+    at_least(raw, name, least).map(Option::unwrap_or_default)
+}
+
+fn float(raw: &Raw, name: &str) -> f64 {
+    match raw.get(name) {
+        Value::Float(value) => value,
+        _ => 0.0,
+    }
+}
+
+fn object(raw: &Raw, name: &str) -> Result<Map<String, Json>, String> {
+    match raw.get(name) {
+        Value::Json(Json::Object(object)) => Ok(object),
+        Value::Null | Value::Json(Json::Null) => Ok(Map::new()),
+        other => Err(format!("argument {name}: must be a JSON object, not {}", other.repr())),
+    }
+}
+
+fn texts(raw: &Raw, name: &str) -> Option<Vec<String>> {
+    match raw.get(name) {
+        Value::Texts(texts) => Some(texts.into_iter().flatten().collect()),
+        _ => None,
+    }
+}
+
+fn model(raw: &Raw, env: &Env) -> Result<ModelSettings, String> {
+    let model = raw.model.clone().or_else(|| raw.text("--model")).unwrap_or_default();
+    if model.is_empty() {
+        return Err("argument model_tag: the model's name is empty".to_owned());
+    }
+    let served = texts(raw, "--served-model-name").unwrap_or_default();
+    let dtype = raw.text("--dtype").unwrap_or_default();
+    if !["auto", "bfloat16"].contains(&dtype.as_str()) {
+        return Err(format!(
+            "argument --dtype: {dtype} is not supported: Glassbox computes in bfloat16 (checkpoints \
+             in float16 and float32 are converted when they are read); use auto or bfloat16"
+        ));
+    }
+    let mode = raw.text("--logprobs-mode").unwrap_or_default();
+    if mode != "raw_logprobs" {
+        return Err(format!(
+            "argument --logprobs-mode: {mode} is not supported: Glassbox reports raw_logprobs"
+        ));
+    }
+    // A hint: there are no graphs on this device, so eager is what happens anyway.
+    raw.is_on("--enforce-eager");
+    Ok(ModelSettings {
+        served_names: if served.is_empty() { vec![model.clone()] } else { served },
+        model,
+        tokenizer: raw.text("--tokenizer"),
+        revision: raw.text("--revision"),
+        download_dir: raw.text("--download-dir").map(PathBuf::from),
+        token: match raw.text("--hf-token") {
+            Some(token) if !token.is_empty() => HubToken::Given(token),
+            _ => HubToken::Stored,
+        },
+        hub: env.hub.clone(),
+        load_format: load_format(raw)?,
+        seed: count(raw, "--seed", 0)? as u64,
+        context: context(raw, env)?,
+        chat_template: raw.text("--chat-template").map(|v| chat_template::load(&v)).transpose()?,
+        chat_template_kwargs: object(raw, "--default-chat-template-kwargs")?,
+        generation_config: match raw.text("--generation-config").as_deref() {
+            None | Some("auto") => GenerationConfig::Model,
+            Some("vllm") => GenerationConfig::Neutral,
+            Some(folder) => GenerationConfig::Folder(PathBuf::from(folder)),
+        },
+        override_generation_config: object(raw, "--override-generation-config")?,
+        max_logprobs: match raw.int("--max-logprobs") {
+            Some(-1) => None,
+            Some(limit) => Some(u32::try_from(limit).map_err(|_| {
+                format!("argument --max-logprobs: must be -1 or a count, not {limit}")
+            })?),
+            None => None,
+        },
+    })
+}
+
+fn load_format(raw: &Raw) -> Result<LoadFormat, String> {
+    let format = raw.text("--load-format").unwrap_or_default();
+    match format.as_str() {
+        "auto" | "hf" | "safetensors" => Ok(LoadFormat::Safetensors),
+        "dummy" => Ok(LoadFormat::Dummy),
+        other => Err(format!(
+            "argument --load-format: {other} is not supported: use auto, safetensors or dummy"
+        )),
+    }
+}
+
+fn context(raw: &Raw, env: &Env) -> Result<ContextRequest, String> {
+    match raw.int("--max-model-len") {
+        None => Ok(ContextRequest::Model),
+        Some(-1) => Ok(ContextRequest::Fit),
+        Some(len) if len >= 1 => Ok(ContextRequest::Tokens {
+            len: len as usize,
+            allow_long: env.allow_long_max_model_len,
+        }),
+        Some(len) => Err(format!(
+            "argument --max-model-len: max_model_len must be a positive integer, or -1 or auto for \
+             what fits, not {len}"
+        )),
+    }
+}
+
+fn cache(raw: &Raw, env: &Env) -> Result<CacheSettings, String> {
+    let given = at_least(raw, "--block-size", 1)?;
+    let block_size = given.unwrap_or(BLOCK_GRANULE);
+    if block_size % BLOCK_GRANULE != 0 {
+        return Err(format!(
+            "argument --block-size: must be a multiple of {BLOCK_GRANULE}, not {block_size}"
+        ));
+    }
+    let utilization = float(raw, "--gpu-memory-utilization");
+    if !(utilization > 0.0 && utilization <= 1.0) {
+        return Err(format!(
+            "argument --gpu-memory-utilization: must be in (0, 1], not {}",
+            python::repr_float(utilization)
+        ));
+    }
+    let bytes = at_least(raw, "--kv-cache-memory-bytes", 1)?.map(|bytes| bytes as u64);
+    let from_env = match env.cpu_kv_cache_gib {
+        None => None,
+        Some(gib) => {
+            Some(gib.checked_mul(1 << 30).filter(|bytes| *bytes > 0).ok_or_else(|| {
+                format!("VLLM_CPU_KVCACHE_SPACE must be a possible size in GiB, not {gib}")
+            })?)
+        }
+    };
+    let memory = match (from_env.or(bytes), raw.given("--gpu-memory-utilization")) {
+        (Some(bytes), _) => KvMemory::Bytes(bytes),
+        (None, Some(_)) => KvMemory::Share(utilization),
+        (None, None) => KvMemory::Default,
+    };
+    Ok(CacheSettings {
+        block_size,
+        user_block_size: given.is_some(),
+        memory,
+        memory_utilization: utilization,
+        memory_bytes: from_env.or(bytes),
+        num_blocks_override: at_least(raw, "--num-gpu-blocks-override", 1)?,
+        prefix_caching: raw.get("--enable-prefix-caching") != Value::Bool(false),
+        hash_algo: match raw.text("--prefix-caching-hash-algo").as_deref() {
+            Some("sha256_cbor") => HashAlgo::Sha256Cbor,
+            Some("xxhash") => HashAlgo::Xxhash,
+            Some("xxhash_cbor") => HashAlgo::XxhashCbor,
+            _ => HashAlgo::Sha256,
+        },
+        hash_seed: env.python_hash_seed.clone(),
+    })
+}
+
+fn scheduler(raw: &Raw) -> Result<SchedulerSettings, String> {
+    let watermark = float(raw, "--watermark");
+    if !(0.0..1.0).contains(&watermark) {
+        return Err(format!(
+            "argument --watermark: must be in [0, 1), not {}",
+            python::repr_float(watermark)
+        ));
+    }
+    let priority = raw.text("--scheduling-policy").as_deref() == Some("priority");
+    Ok(SchedulerSettings {
+        max_num_seqs: at_least(raw, "--max-num-seqs", 1)?,
+        max_num_batched_tokens: at_least(raw, "--max-num-batched-tokens", 1)?,
+        max_num_queued_reqs: at_least(raw, "--max-num-queued-reqs", 0)?,
+        chunked_prefill: raw.get("--enable-chunked-prefill") != Value::Bool(false),
+        long_prefill_token_threshold: count(raw, "--long-prefill-token-threshold", 0)?,
+        policy: if priority { Policy::Priority } else { Policy::Fcfs },
+        reserve_full_isl: raw.is_on("--scheduler-reserve-full-isl"),
+        watermark,
+    })
+}
+
+fn frontend(raw: &Raw, env: &Env) -> Result<FrontendSettings, String> {
+    let port = raw.int("--port").unwrap_or_default();
+    let from_flag = texts(raw, "--api-key");
+    let from_env = || env.api_key.iter().cloned().collect();
+    let keys: Vec<String> = from_flag.unwrap_or_else(from_env);
+    Ok(FrontendSettings {
+        host: raw.text("--host"),
+        port: u16::try_from(port)
+            .map_err(|_| format!("argument --port: must be 0 to 65535, not {port}"))?,
+        api_keys: keys.into_iter().filter(|key| !key.is_empty()).collect(),
+        response_role: raw.text("--response-role").unwrap_or_default(),
+        return_tokens_as_token_ids: raw.is_on("--return-tokens-as-token-ids"),
+        prompt_tokens_details: raw.is_on("--enable-prompt-tokens-details"),
+        force_include_usage: raw.is_on("--enable-force-include-usage"),
+        request_id_headers: raw.is_on("--enable-request-id-headers"),
+        fingerprint: fingerprint(raw)?,
+        stream_interval: count(raw, "--stream-interval", 1)?,
+        shutdown_timeout: Duration::from_secs(count(raw, "--shutdown-timeout", 0)? as u64),
+        keep_alive: env.http_keep_alive,
+        max_n_sequences: env.max_n_sequences,
+        max_completion_prompts: env.max_completion_prompts,
+        max_stop_strings: env.max_stop_strings,
+        max_bad_words: env.max_bad_words,
+        skip_model_name_validation: env.skip_model_name_validation,
+        dev_mode: env.server_dev_mode,
+    })
+}
+
+fn fingerprint(raw: &Raw) -> Result<Fingerprint, String> {
+    let value = raw.text("--fingerprint-value");
+    match raw.text("--fingerprint-mode").as_deref() {
+        Some("hash") => Ok(Fingerprint::Hash),
+        Some("none") => Ok(Fingerprint::None),
+        Some("custom") => value.map(Fingerprint::Custom).ok_or_else(|| {
+            "argument --fingerprint-mode: custom needs --fingerprint-value".to_owned()
+        }),
+        _ => Ok(Fingerprint::Full),
+    }
+}
+
+fn logging(raw: &Raw, env: &Env) -> Result<LoggingSettings, String> {
+    let level = raw.text("--log-level").unwrap_or_else(|| env.logging_level.clone());
+    let level = LogLevel::named(&level)
+        .ok_or_else(|| format!("argument --log-level: there is no level {level}"))?;
+    let server_level = raw.text("--uvicorn-log-level").unwrap_or_default().to_uppercase();
+    Ok(LoggingSettings {
+        level: env.configure_logging.then_some(level),
+        server_level: LogLevel::named(&server_level).unwrap_or(LogLevel::Info),
+        prefix: env.logging_prefix.clone(),
+        to_stderr: env.log_to_stderr,
+        color: env.color,
+        access_log: !raw.is_on("--disable-uvicorn-access-log"),
+        requests: raw.is_on("--enable-log-requests"),
+        stats: !raw.is_on("--disable-log-stats"),
+        stats_interval: env.log_stats_interval,
+    })
+}
+
+fn device(raw: &Raw) -> Result<DeviceSettings, String> {
+    let sim = raw.text("--glassbox-backend").as_deref() == Some("sim");
+    Ok(DeviceSettings {
+        backend: if sim { BackendKind::Sim } else { BackendKind::Cpu },
+        threads: at_least(raw, "--glassbox-threads", 1)?,
+        isa: match raw.text("--glassbox-cpu-isa").as_deref() {
+            Some("avx512bf16") => Some(CpuIsa::Avx512Bf16),
+            Some("avx2") => Some(CpuIsa::Avx2),
+            Some("neon") => Some(CpuIsa::Neon),
+            Some("portable") => Some(CpuIsa::Portable),
+            _ => None,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,274 @@
+//! Everything that can be set, validated: plain data, grouped by who uses it.
+//!
+//! What depends on the model (context length, token budget, KV blocks) is settled later, by
+//! [`super::limits`] and [`super::memory`], from these settings and the model's dimensions.
+
+use super::env::HubEnv;
+use serde_json::{Map, Value as Json};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The settings of one server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    pub model: ModelSettings,
+    pub cache: CacheSettings,
+    pub scheduler: SchedulerSettings,
+    pub frontend: FrontendSettings,
+    pub logging: LoggingSettings,
+    pub device: DeviceSettings,
+    /// What the user should hear about the command line before anything else.
+    pub warnings: Vec<String>,
+    /// Flags that differ from their defaults, as a Python dict without secrets, for the log.
+    pub non_default_args: String,
+}
+
+/// Which model, and how requests see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelSettings {
+    /// A folder or a hub id.
+    pub model: String,
+    /// Never empty; the first is the one in replies and metrics.
+    pub served_names: Vec<String>,
+    /// A folder or a hub id; the model's own when `None`.
+    pub tokenizer: Option<String>,
+    pub revision: Option<String>,
+    pub download_dir: Option<PathBuf>,
+    pub token: HubToken,
+    pub hub: HubEnv,
+    pub load_format: LoadFormat,
+    /// Of dummy weights and of requests without a seed.
+    pub seed: u64,
+    pub context: ContextRequest,
+    /// The text of a template that replaces the model's.
+    pub chat_template: Option<String>,
+    /// Variables for the chat template.
+    pub chat_template_kwargs: Map<String, Json>,
+    pub generation_config: GenerationConfig,
+    /// Wins over the generation config.
+    pub override_generation_config: Map<String, Json>,
+    /// Most log-probabilities per token; `None` is no limit.
+    pub max_logprobs: Option<u32>,
+}
+
+/// Where the token for the hub comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HubToken {
+    /// The environment, then the file that the hub's tools keep.
+    Stored,
+    Given(String),
+}
+
+/// Where weights come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadFormat {
+    Safetensors,
+    /// Seeded random weights from `config.json` alone.
+    Dummy,
+}
+
+/// `--max-model-len`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContextRequest {
+    /// What the model was made for.
+    Model,
+    /// As much of that as fits in the KV cache.
+    Fit,
+    /// So many tokens. More than the model was made for only with `allow_long`.
+    Tokens { len: usize, allow_long: bool },
+}
+
+/// Where default sampling parameters come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GenerationConfig {
+    /// The model's `generation_config.json`, when it has one.
+    Model,
+    /// Neutral values.
+    Neutral,
+    /// The `generation_config.json` of this folder.
+    Folder(PathBuf),
+}
+
+/// The KV cache.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CacheSettings {
+    /// Tokens in a block.
+    pub block_size: usize,
+    /// Whether the user chose the block size; metrics say so.
+    pub user_block_size: bool,
+    pub memory: KvMemory,
+    /// `--gpu-memory-utilization` as it is shown in metrics, in (0, 1].
+    pub memory_utilization: f64,
+    /// `--kv-cache-memory-bytes` as it is shown in metrics.
+    pub memory_bytes: Option<u64>,
+    pub num_blocks_override: Option<usize>,
+    pub prefix_caching: bool,
+    pub hash_algo: HashAlgo,
+    /// `PYTHONHASHSEED`.
+    pub hash_seed: Option<String>,
+}
+
+/// How large the KV cache is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum KvMemory {
+    /// Nothing was said: see [`super::memory::kv_bytes`].
+    Default,
+    Bytes(u64),
+    /// This share of the memory, with the weights.
+    Share(f64),
+}
+
+/// The hash of block contents, by vLLM's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashAlgo {
+    Sha256,
+    Sha256Cbor,
+    Xxhash,
+    XxhashCbor,
+}
+
+impl HashAlgo {
+    /// The name on the command line and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha256Cbor => "sha256_cbor",
+            Self::Xxhash => "xxhash",
+            Self::XxhashCbor => "xxhash_cbor",
+        }
+    }
+}
+
+/// Who takes part in a step. `None` is vLLM's default, which depends on the context length.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SchedulerSettings {
+    pub max_num_seqs: Option<usize>,
+    pub max_num_batched_tokens: Option<usize>,
+    /// Most requests in flight; `None` is no limit.
+    pub max_num_queued_reqs: Option<usize>,
+    pub chunked_prefill: bool,
+    /// Most prompt tokens of one request in a step that others share; 0 is no limit.
+    pub long_prefill_token_threshold: usize,
+    pub policy: Policy,
+    /// A request starts only when blocks for its whole prompt are free.
+    pub reserve_full_isl: bool,
+    /// Share of blocks to keep free when a request starts, in [0, 1).
+    pub watermark: f64,
+}
+
+/// The order of waiting requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    Fcfs,
+    Priority,
+}
+
+/// The HTTP server and the API.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FrontendSettings {
+    /// `None` is every IPv4 interface.
+    pub host: Option<String>,
+    pub port: u16,
+    /// Empty: no key is asked for.
+    pub api_keys: Vec<String>,
+    pub response_role: String,
+    pub return_tokens_as_token_ids: bool,
+    pub prompt_tokens_details: bool,
+    pub force_include_usage: bool,
+    pub request_id_headers: bool,
+    pub fingerprint: Fingerprint,
+    /// Tokens in a chunk of a stream; at least 1.
+    pub stream_interval: usize,
+    /// What requests in flight get after SIGTERM; zero aborts them.
+    pub shutdown_timeout: Duration,
+    /// How long an idle connection is kept.
+    pub keep_alive: Duration,
+    pub max_n_sequences: usize,
+    pub max_completion_prompts: usize,
+    pub max_stop_strings: usize,
+    pub max_bad_words: usize,
+    pub skip_model_name_validation: bool,
+    pub dev_mode: bool,
+}
+
+/// `system_fingerprint`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fingerprint {
+    Full,
+    Hash,
+    Custom(String),
+    None,
+}
+
+/// What is logged and where.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoggingSettings {
+    /// `None`: the process has no log.
+    pub level: Option<LogLevel>,
+    /// Of the HTTP server's own lines, access log included.
+    pub server_level: LogLevel,
+    pub prefix: String,
+    pub to_stderr: bool,
+    /// `None` asks the terminal.
+    pub color: Option<bool>,
+    /// A line for each HTTP request.
+    pub access_log: bool,
+    /// A line for what each request asks and how it ends.
+    pub requests: bool,
+    /// Engine metrics and the regular statistics line.
+    pub stats: bool,
+    pub stats_interval: Duration,
+}
+
+/// Severity, least severe first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    Trace,
+    Debug,
+    Info,
+    Warning,
+    Error,
+    Critical,
+}
+
+impl LogLevel {
+    /// The level of this name in upper case, as Python and uvicorn name them.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "NOTSET" | "TRACE" => Self::Trace,
+            "DEBUG" => Self::Debug,
+            "INFO" => Self::Info,
+            "WARNING" | "WARN" => Self::Warning,
+            "ERROR" => Self::Error,
+            "CRITICAL" | "FATAL" => Self::Critical,
+            _ => return None,
+        })
+    }
+}
+
+/// What runs the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceSettings {
+    pub backend: BackendKind,
+    /// `None`: as many as this process may use.
+    pub threads: Option<usize>,
+    /// `None`: the best one of this machine.
+    pub isa: Option<CpuIsa>,
+}
+
+/// The backends that can be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendKind {
+    Cpu,
+    /// Computes nothing.
+    Sim,
+}
+
+/// Instruction sets of the CPU kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CpuIsa {
+    Avx512Bf16,
+    Avx2,
+    Neon,
+    Portable,
+}

@@ -1,0 +1,88 @@
+//! Flags of the HTTP server and the OpenAI API.
+
+use super::Kind::*;
+use super::*;
+
+pub(super) const FRONTEND: &[Flag] = &[
+    later("--lora-modules", Texts, NONE, NOT_YET).optional(),
+    flag("--chat-template", Text, NONE)
+        .optional()
+        .help("A Jinja chat template, as a file or as text, in place of the model's own."),
+    later("--chat-template-content-format", Text, text("auto"), NOT_YET),
+    later("--trust-request-chat-template", Toggle, OFF, NOT_YET),
+    later("--trust-request-mm-kwargs", Toggle, OFF, OTHER_MODELS),
+    flag("--default-chat-template-kwargs", Json, NONE)
+        .help("JSON object of variables for the chat template; those of a request win."),
+    flag("--response-role", Text, text("assistant")).help("The role that chat replies carry."),
+    flag("--return-tokens-as-token-ids", Toggle, OFF)
+        .help("Write tokens in log-probabilities as `token_id:N`."),
+    later("--enable-auto-tool-choice", Toggle, OFF, NOT_YET),
+    later("--exclude-tools-when-tool-choice-none", Toggle, OFF, NOT_YET),
+    later("--tool-call-parser", Text, NONE, NOT_YET).optional(),
+    later("--tool-parser-plugin", Text, text(""), PYTHON),
+    later("--tool-strict-level", Text, text("auto"), NOT_YET),
+    later("--tool-server", Text, NONE, NOT_YET).optional(),
+    later("--max-log-len", Int, NONE, NOT_YET).optional(),
+    flag("--enable-prompt-tokens-details", Toggle, OFF)
+        .help("Report in `usage` how many prompt tokens came from the prefix cache."),
+    later("--enable-per-request-metrics", Toggle, OFF, NOT_YET),
+    later("--enable-server-load-tracking", Toggle, OFF, NOT_YET),
+    flag("--enable-force-include-usage", Toggle, OFF)
+        .help("Send usage with every chunk of every stream, asked for or not."),
+    later("--sse-keep-alive-interval", Int, int(0), NOT_YET),
+    later("--enable-tokenizer-info-endpoint", Toggle, OFF, NOT_YET),
+    later("--enable-log-outputs", Toggle, OFF, NOT_YET),
+    later("--enable-log-deltas", Toggle, ON, NOT_YET),
+    later("--cohere-is-reasoning-model", Toggle, ON, OTHER_MODELS),
+    later("--cohere-format", Text, text("cmd4"), OTHER_MODELS),
+    later("--anthropic-disabled-thinking-effort", Text, text("auto"), NOT_YET),
+    later("--log-error-stack", Toggle, OFF, NOT_YET),
+    later("--tokens-only", Toggle, OFF, NOT_YET),
+    later("--enable-scale-out", Toggle, OFF, NOT_YET),
+    flag("--fingerprint-mode", Text, text("full"))
+        .choices(&["custom", "full", "hash", "none"])
+        .help(
+            "What system_fingerprint says: all settings, their hash, --fingerprint-value, nothing.",
+        ),
+    flag("--fingerprint-value", Text, NONE)
+        .optional()
+        .help("The fingerprint of `--fingerprint-mode custom`."),
+    flag("--host", Text, NONE)
+        .optional()
+        .help("The address to listen on; all IPv4 interfaces when not given."),
+    flag("--port", Int, int(8000)).help("The TCP port to listen on; 0 takes a free one."),
+    later("--grpc-port", Int, NONE, NO_GRPC).optional(),
+    later("--data-parallel-supervisor-port", Int, int(9256), ONE_DEVICE),
+    later("--dp-supervisor-probe-interval-s", Float, float(5.0), ONE_DEVICE),
+    later("--dp-supervisor-probe-timeout-s", Float, float(5.0), ONE_DEVICE),
+    later("--dp-supervisor-probe-failure-threshold", Int, int(3), ONE_DEVICE),
+    later("--uds", Text, NONE, NOT_YET).optional(),
+    flag("--uvicorn-log-level", Text, text("info"))
+        .choices(&["critical", "debug", "error", "info", "trace", "warning"])
+        .help("The least severe level that the HTTP server logs."),
+    flag("--disable-uvicorn-access-log", Toggle, OFF)
+        .help("Do not log a line for each HTTP request."),
+    later("--disable-access-log-for-endpoints", Text, NONE, NOT_YET).optional(),
+    later("--allow-credentials", Toggle, OFF, NOT_YET),
+    later("--allowed-origins", Json, NONE, NOT_YET),
+    later("--allowed-methods", Json, NONE, NOT_YET),
+    later("--allowed-headers", Json, NONE, NOT_YET),
+    flag("--api-key", Texts, NONE)
+        .optional()
+        .help("Keys; a client must present one as bearer token. Wins over VLLM_API_KEY."),
+    later("--ssl-keyfile", Text, NONE, NOT_YET).optional(),
+    later("--ssl-certfile", Text, NONE, NOT_YET).optional(),
+    later("--ssl-ca-certs", Text, NONE, NOT_YET).optional(),
+    later("--enable-ssl-refresh", Toggle, OFF, NOT_YET),
+    later("--ssl-cert-reqs", Int, int(0), NOT_YET),
+    later("--ssl-ciphers", Text, NONE, NOT_YET).optional(),
+    later("--root-path", Text, NONE, NOT_YET).optional(),
+    later("--middleware", Append, NONE, PYTHON),
+    flag("--enable-request-id-headers", Toggle, OFF)
+        .help("Send X-Request-Id with every reply: the client's own, or a new one."),
+    later("--disable-fastapi-docs", Toggle, OFF, NOT_YET),
+    later("--h11-max-incomplete-event-size", Int, int(4194304), NOT_YET),
+    later("--h11-max-header-count", Int, int(256), NOT_YET),
+    later("--enable-offline-docs", Toggle, OFF, NOT_YET),
+    later("--enable-flash-late-interaction", Toggle, ON, OTHER_MODELS),
+];

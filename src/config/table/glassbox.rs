@@ -1,0 +1,15 @@
+//! Glassbox's own flags: only what vLLM has no name for.
+
+use super::Kind::*;
+use super::*;
+
+pub(super) const GLASSBOX: &[Flag] = &[
+    flag("--glassbox-backend", Text, text("cpu"))
+        .choices(&["cpu", "sim"])
+        .help("What runs the model: the CPU, or a simulation that computes nothing."),
+    flag("--glassbox-threads", Int, NONE)
+        .help("Threads of the CPU backend; the cores that this process may use by default."),
+    flag("--glassbox-cpu-isa", Text, text("auto"))
+        .choices(&["auto", "avx512bf16", "avx2", "neon", "portable"])
+        .help("Instruction set of the CPU kernels; auto takes the best one."),
+];
