@@ -1,1 +1,28 @@
-//! (filled in by its first commit)
+//! Text in, text out, off the engine thread.
+//!
+//! - [`Encoder`] turns prompts into tokens on blocking threads, so that neither the sockets nor
+//!   short prompts wait for a long one.
+//! - [`OutputText`] turns the tokens of one generation into text that never ends inside a
+//!   character and stops at stop strings.
+//! - [`TokenTexts`] puts text to log-probabilities, as each API shows them.
+//! - [`Vocabulary`] holds the bytes behind every token; all of the above share it.
+//!
+//! Reasoning and tool-call parsers belong here too: each a small state machine that takes the
+//! [`Delta`]s of an [`OutputText`] and splits their text, one file per format.
+
+mod encoder;
+mod logprobs;
+mod output;
+mod stop;
+mod utf8;
+mod vocabulary;
+
+pub use encoder::{BadWordsError, EncodeError, Encoded, Encoder};
+pub use logprobs::{
+    ChatLogprob, CompletionLogprob, PositionTexts, PromptLogprob, TokenText, TokenTexts, TopLogprob,
+};
+pub use output::{Delta, OutputText, TextOptions};
+pub use vocabulary::{UnsupportedTokenizer, Vocabulary};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+//! Text for log-probabilities, in the shapes in which the APIs show them.
+
+use super::vocabulary::Vocabulary;
+use crate::types::{Token, TokenLogprobs};
+use serde::Serialize;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The least log-probability shown: JSON has no −∞.
+const FLOOR: f64 = -9999.0;
+/// No character has more bytes, so no more tokens are needed to finish one.
+const MAX_CONTEXT: usize = 4;
+
+/// A token at one position, with its text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenText {
+    pub token: Token,
+    pub logprob: f32,
+    /// 1 is best.
+    pub rank: u32,
+    /// Empty for a token that only starts or goes on with a character; the token that finishes
+    /// it has all of it.
+    pub text: String,
+}
+
+/// The tokens of one position, without repetition: first the one that stands there, then the most
+/// likely ones.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PositionTexts {
+    /// Never empty.
+    tokens: Vec<TokenText>,
+}
+
+/// Finds the texts of the log-probabilities of one sequence, position by position.
+pub struct TokenTexts {
+    vocabulary: Arc<Vocabulary>,
+    /// The tokens that stand at the positions before, the latest last.
+    context: Vec<Token>,
+}
+
+impl TokenTexts {
+    /// Nothing has come before the first position: characters that the prompt left unfinished
+    /// stay so, as in vLLM.
+    pub fn new(vocabulary: Arc<Vocabulary>) -> Self {
+        Self { vocabulary, context: Vec::with_capacity(MAX_CONTEXT + 1) }
+    }
+
+    /// Describes the next position. The rank of the token that stands there is its place among
+    /// the most likely ones when it is one of them: they differ where logits are equal.
+    pub fn next(&mut self, logprobs: &TokenLogprobs) -> PositionTexts {
+        let mut tokens = Vec::with_capacity(logprobs.top.len() + 1);
+        tokens.push(self.describe(logprobs.token, logprobs.logprob, logprobs.rank));
+        for (&(token, logprob), rank) in logprobs.top.iter().zip(1..) {
+            if token == logprobs.token {
+                tokens[0].rank = rank;
+            } else {
+                tokens.push(self.describe(token, logprob, rank));
+            }
+        }
+        if self.context.len() == MAX_CONTEXT {
+            self.context.remove(0);
+        }
+        self.context.push(logprobs.token);
+        PositionTexts { tokens }
+    }
+
+    fn describe(&self, token: Token, logprob: f32, rank: u32) -> TokenText {
+        let mut text = self.decode(&[token]);
+        if is_cut(&text) {
+            text = self.finish(token);
+        }
+        TokenText { token, logprob, rank, text }
+    }
+
+    /// The text of a token that is no whole text by itself, read after the tokens before it;
+    /// empty when it does not finish a character there either.
+    fn finish(&self, token: Token) -> String {
+        let mut sequence = Vec::with_capacity(MAX_CONTEXT + 1);
+        for count in 1..=self.context.len() {
+            let context = &self.context[self.context.len() - count..];
+            sequence.clear();
+            sequence.extend_from_slice(context);
+            sequence.push(token);
+            let whole = self.decode(&sequence);
+            if is_cut(&whole) {
+                continue;
+            }
+            // Tokens before it that were cut too have shown nothing: their text is shown here.
+            let cut = context.iter().rev().take_while(|&&t| is_cut(&self.decode(&[t]))).count();
+            let shown = self.decode(&context[..count - cut]);
+            return after_common_start(&whole, &shown).to_owned();
+        }
+        String::new()
+    }
+
+    fn decode(&self, tokens: &[Token]) -> String {
+        self.vocabulary.decode(tokens, false)
+    }
+}
+
+fn is_cut(text: &str) -> bool {
+    text.ends_with(char::REPLACEMENT_CHARACTER)
+}
+
+fn after_common_start<'a>(text: &'a str, start: &str) -> &'a str {
+    let common = text.chars().zip(start.chars()).take_while(|(a, b)| a == b);
+    &text[common.map(|(c, _)| c.len_utf8()).sum()..]
+}
+
+fn shown_logprob(logprob: f32) -> f64 {
+    f64::from(logprob).max(FLOOR)
+}
+
+/// With `return_tokens_as_token_ids`, an id takes the place of a text.
+fn shown_token(token: &TokenText, as_token_id: bool) -> String {
+    if as_token_id { format!("token_id:{}", token.token) } else { token.text.clone() }
+}
+
+/// An entry of `logprobs.content` in the chat API, in its order of keys.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ChatLogprob {
+    pub token: String,
+    pub logprob: f64,
+    /// UTF-8 of the token's text, whatever `token` shows.
+    pub bytes: Vec<u8>,
+    pub top_logprobs: Vec<TopLogprob>,
+}
+
+/// An entry of `top_logprobs` in the chat API.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TopLogprob {
+    pub token: String,
+    pub logprob: f64,
+    /// UTF-8 of `token`.
+    pub bytes: Vec<u8>,
+}
+
+impl PositionTexts {
+    /// All of them, the one that stands there first.
+    pub fn tokens(&self) -> &[TokenText] {
+        &self.tokens
+    }
+
+    /// The chat API's entry. `top` is the request's `top_logprobs`; −1 is all. The sampled token counts as the first
+    /// of them, so when it is not among the `top` most likely ones the last of those is missing.
+    pub fn chat(&self, top: i32, as_token_ids: bool) -> ChatLogprob {
+        let sampled = &self.tokens[0];
+        let count = usize::try_from(top).unwrap_or(usize::MAX);
+        let entry = |token: &TokenText| {
+            let shown = shown_token(token, as_token_ids);
+            let bytes = shown.clone().into_bytes();
+            TopLogprob { token: shown, logprob: shown_logprob(token.logprob), bytes }
+        };
+        ChatLogprob {
+            token: shown_token(sampled, as_token_ids),
+            logprob: shown_logprob(sampled.logprob),
+            bytes: sampled.text.clone().into_bytes(),
+            top_logprobs: self.tokens.iter().take(count).map(entry).collect(),
+        }
+    }
+
+    /// The completions API's position. `top` is the request's `logprobs`; −1 is all. The map has room for one more: the token
+    /// that stands there.
+    pub fn completion(&self, top: i32, as_token_ids: bool) -> CompletionLogprob {
+        let sampled = &self.tokens[0];
+        let count = usize::try_from(top).map_or(usize::MAX, |top| top + 1);
+        let mut map: Vec<(String, f64)> = Vec::with_capacity(self.tokens.len().min(count));
+        let mut places = HashMap::new();
+        for token in self.tokens.iter().take(count) {
+            let shown = shown_token(token, as_token_ids);
+            let logprob = shown_logprob(token.logprob);
+            let place = *places.entry(shown.clone()).or_insert(map.len());
+            match map.get_mut(place) {
+                Some(entry) => entry.1 = logprob,
+                None => map.push((shown, logprob)),
+            }
+        }
+        CompletionLogprob {
+            token: shown_token(sampled, as_token_ids),
+            logprob: shown_logprob(sampled.logprob),
+            top: map,
+        }
+    }
+    /// The map of one position in `prompt_logprobs`, in order.
+    pub fn prompt(self) -> Vec<(Token, PromptLogprob)> {
+        let value = |token: TokenText| {
+            let logprob = f64::from(token.logprob);
+            let logprob = if logprob == f64::NEG_INFINITY { FLOOR } else { logprob };
+            (token.token, PromptLogprob { logprob, rank: token.rank, decoded_token: token.text })
+        };
+        self.tokens.into_iter().map(value).collect()
+    }
+}
+
+/// One position of `logprobs` in the completions API.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompletionLogprob {
+    pub token: String,
+    pub logprob: f64,
+    /// The map of `top_logprobs`, in order; tokens of equal text share one entry.
+    pub top: Vec<(String, f64)>,
+}
+
+/// A value of the maps in `prompt_logprobs`; the key is the token's id. In its order of keys.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PromptLogprob {
+    pub logprob: f64,
+    pub rank: u32,
+    pub decoded_token: String,
+}
