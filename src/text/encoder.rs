@@ -70,9 +70,8 @@ impl Encoder {
     pub fn new(mut tokenizer: Tokenizer) -> Result<Self, UnsupportedTokenizer> {
         let vocabulary = Arc::new(Vocabulary::new(&tokenizer)?);
         tokenizer.with_padding(None);
-        if tokenizer.get_truncation().is_some() && tokenizer.with_truncation(None).is_err() {
-            return Err(UnsupportedTokenizer);
-        }
+        // Only setting a length can fail.
+        let _ = tokenizer.with_truncation(None);
         let threads = available_parallelism().map_or(1, NonZero::get);
         let shared = Shared {
             tokenizer,

@@ -141,8 +141,9 @@ impl PositionTexts {
         &self.tokens
     }
 
-    /// The chat API's entry. `top` is the request's `top_logprobs`; −1 is all. The sampled token counts as the first
-    /// of them, so when it is not among the `top` most likely ones the last of those is missing.
+    /// The chat API's entry. `top` is the request's `top_logprobs`; −1 is all. The sampled token
+    /// counts as the first of them, so when it is not among the `top` most likely ones the last
+    /// of those is missing. With `as_token_ids`, tokens show as `token_id:N`.
     pub fn chat(&self, top: i32, as_token_ids: bool) -> ChatLogprob {
         let sampled = &self.tokens[0];
         let count = usize::try_from(top).unwrap_or(usize::MAX);
@@ -159,8 +160,8 @@ impl PositionTexts {
         }
     }
 
-    /// The completions API's position. `top` is the request's `logprobs`; −1 is all. The map has room for one more: the token
-    /// that stands there.
+    /// The completions API's position. `top` is the request's `logprobs`; −1 is all. The map has
+    /// room for one more: the token that stands there.
     pub fn completion(&self, top: i32, as_token_ids: bool) -> CompletionLogprob {
         let sampled = &self.tokens[0];
         let count = usize::try_from(top).map_or(usize::MAX, |top| top + 1);

@@ -193,7 +193,10 @@ proptest! {
     }
 
     #[test]
-    fn an_unfinished_prompt_is_finished_by_the_output(text in "[aé😀東]{2,20}", cut in 0usize..60) {
+    fn an_unfinished_prompt_is_finished_by_the_output(
+        text in "[aé😀東]{2,20}",
+        cut in 0usize..60,
+    ) {
         let tokens = encode(&text);
         let (prompt, output) = tokens.split_at(cut % tokens.len());
         let before = ENCODER.decode(prompt, true);
@@ -218,7 +221,7 @@ proptest! {
         };
         let deltas = stream(&[], &tokens, options, length());
         // Text and length in tokens are those of the first token after which a search succeeds.
-        let shown = |n| text_of(&stream(&[], &tokens[..n], self::options(&[]), length()));
+        let shown = |n| text_of(&stream(&[], &tokens[..n], options(&[]), length()));
         let text = shown(tokens.len());
         let ends: Vec<usize> = (0..=tokens.len()).map(|n| shown(n).len()).collect();
         let counts = |end: usize| ends.partition_point(|&e| e < end) > min_tokens as usize;
