@@ -2,7 +2,7 @@
 
 mod parse;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// What `config.json` says.
 #[derive(Clone, Debug, PartialEq)]

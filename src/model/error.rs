@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::WeightError;
+use super::{HubError, WeightError};
 
 /// Why a model cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +10,9 @@ pub enum ModelError {
     /// A file is unreadable, or says something that cannot be used.
     #[error("{place}: {reason}")]
     File { place: String, reason: String },
+    /// The hub did not give what was asked.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// The checkpoint does not hold the weights that the configuration promises.
     #[error(transparent)]
     Weights(#[from] WeightError),
