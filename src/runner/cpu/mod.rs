@@ -1,1 +1,165 @@
-//! (filled in by its first commit)
+//! The CPU backend: bf16 weights packed once, own kernels, one thread pool.
+//!
+//! `submit` checks and copies a step; `collect` runs it on the calling thread and the pool's. A step
+//! goes through the layers in passes of bounded size, so activations stay small however many tokens
+//! a step has. Which kernels run is chosen once, by what the machine has ([`Isa`]); within one choice
+//! a row's bits depend on its own sequence alone (see `kernels`).
+
+mod forward;
+mod isa;
+mod kernels;
+mod memory;
+mod pack;
+mod pool;
+mod simd;
+mod step;
+mod weights;
+mod workspace;
+
+pub use isa::{Isa, UnknownIsa};
+pub use memory::CpuMemory;
+
+use crate::model::{Dims, WeightError, Weights};
+use crate::runner::{Backend, BackendError, Limits, RowSink, StepBatch, StepTiming};
+use forward::Forward;
+use kernels::{Kernels, MAX_HEAD_DIM};
+use memory::{Buffer, Paging};
+use pool::Pool;
+use std::time::Instant;
+use step::Step;
+use weights::Model;
+use workspace::Workspace;
+
+/// Why the backend could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum CpuError {
+    #[error(transparent)]
+    Weight(#[from] WeightError),
+    #[error("this machine does not have the instruction set {0}")]
+    Isa(Isa),
+    #[error("the CPU backend cannot run this model: {0}")]
+    Shape(String),
+    #[error("no memory for the model: {0}")]
+    Memory(std::io::Error),
+    #[error("no threads for the CPU backend: {0}")]
+    Threads(std::io::Error),
+}
+
+/// The model on this machine's processors.
+pub struct CpuBackend {
+    limits: Limits,
+    isa: Isa,
+    forward: Forward,
+    step: Step,
+}
+
+impl CpuBackend {
+    /// Reads and packs the weights and maps all memory that will ever be used.
+    ///
+    /// `threads` take part in each step, the caller's among them; `isa` is the fastest that the
+    /// machine has unless given.
+    ///
+    /// # Errors
+    /// A tensor that is missing or of a wrong shape, a model shape that the kernels do not know, an
+    /// instruction set that the machine does not have, or no memory.
+    pub fn new(
+        dims: &Dims,
+        weights: &dyn Weights,
+        limits: Limits,
+        threads: usize,
+        isa: Option<Isa>,
+    ) -> Result<Self, CpuError> {
+        check(dims, &limits)?;
+        let isa = isa.unwrap_or_else(Isa::best);
+        let kernels = Kernels::of(isa).ok_or(CpuError::Isa(isa))?;
+        let mut pool = Pool::new(threads).map_err(CpuError::Threads)?;
+        let model = Model::load(&mut pool, kernels, dims, weights)?;
+        let work = Workspace::new(dims, &limits, pool.threads())?;
+        let kv_layer = kv_layer_len(dims, &limits);
+        let kv = Buffer::new(dims.layers * kv_layer, Paging::Lazy).map_err(CpuError::Memory)?;
+        let forward = Forward {
+            dims: dims.clone(),
+            kernels,
+            pool,
+            model,
+            kv,
+            kv_layer,
+            block_size: limits.block_size,
+            tiles: Vec::with_capacity(work.rows),
+            slots: Vec::with_capacity(work.rows),
+            work,
+        };
+        Ok(Self { limits, isa, forward, step: Step::new(&limits) })
+    }
+
+    /// What [`CpuBackend::new`] will map: exact, before anything is.
+    pub fn memory(dims: &Dims, limits: &Limits, threads: usize) -> CpuMemory {
+        CpuMemory {
+            weights: Model::bytes(dims),
+            kv_cache: Buffer::<u16>::bytes(dims.layers * kv_layer_len(dims, limits)),
+            workspace: Workspace::bytes(dims, limits, threads.max(1)),
+        }
+    }
+
+    /// Which kernels run.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// How many threads take part in a step.
+    pub fn threads(&self) -> usize {
+        self.forward.pool.threads()
+    }
+}
+
+/// Elements of one layer's region of the pool.
+fn kv_layer_len(dims: &Dims, limits: &Limits) -> usize {
+    limits.num_blocks * dims.kv_heads * limits.block_size * 2 * dims.head_dim
+}
+
+/// What the kernels take for granted.
+fn check(dims: &Dims, limits: &Limits) -> Result<(), CpuError> {
+    let shape = |ok: bool, what: &str| match ok {
+        true => Ok(()),
+        false => Err(CpuError::Shape(what.to_owned())),
+    };
+    shape(
+        dims.hidden > 0 && dims.hidden.is_multiple_of(32),
+        "hidden_size is not a multiple of 32",
+    )?;
+    shape(
+        dims.intermediate > 0 && dims.intermediate.is_multiple_of(32),
+        "intermediate_size is not a multiple of 32",
+    )?;
+    shape(
+        dims.head_dim > 0 && dims.head_dim.is_multiple_of(32) && dims.head_dim <= MAX_HEAD_DIM,
+        "head_dim is not a multiple of 32 up to 256",
+    )?;
+    shape(
+        dims.kv_heads > 0 && dims.heads > 0 && dims.heads.is_multiple_of(dims.kv_heads),
+        "num_attention_heads is not a multiple of num_key_value_heads",
+    )?;
+    shape(dims.vocab == limits.vocab_size, "vocab_size differs from the limits'")?;
+    shape(
+        limits.block_size > 0 && limits.block_size.is_multiple_of(16),
+        "the block size is not a multiple of 16",
+    )?;
+    shape(limits.max_tokens > 0 && limits.max_seqs > 0, "the limits allow no step")
+}
+
+impl Backend for CpuBackend {
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn submit(&mut self, batch: &StepBatch) -> Result<(), BackendError> {
+        let copied = self.step.copy(batch, &self.limits);
+        copied.map_err(|reason| BackendError { backend: "CPU", reason })
+    }
+
+    fn collect(&mut self, sink: &mut dyn RowSink) -> Result<StepTiming, BackendError> {
+        let start = Instant::now();
+        let in_sink = self.forward.run(&self.step, sink);
+        Ok(StepTiming { device: start.elapsed().saturating_sub(in_sink) })
+    }
+}
