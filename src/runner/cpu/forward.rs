@@ -17,6 +17,37 @@ const NORM_ROWS: usize = 8;
 const HEAD_ROWS: usize = 2;
 const EMBED_ROWS: usize = 4;
 
+/// What a layer does, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    InputNorm,
+    /// The product with the stacked Q, K and V matrices.
+    Qkv,
+    /// qk-norm, rotary embedding, writing K and V to the pool.
+    Rotate,
+    Attend,
+    /// The output projection, added to the residual stream.
+    O,
+    PostAttentionNorm,
+    /// The products with gate and up, and the SwiGLU of the two.
+    GateUp,
+    /// The down projection, added to the residual stream.
+    Down,
+}
+
+impl Phase {
+    pub const ALL: [Phase; 8] = [
+        Phase::InputNorm,
+        Phase::Qkv,
+        Phase::Rotate,
+        Phase::Attend,
+        Phase::O,
+        Phase::PostAttentionNorm,
+        Phase::GateUp,
+        Phase::Down,
+    ];
+}
+
 /// Everything a pass works with.
 pub(super) struct Forward {
     pub dims: Dims,
@@ -76,27 +107,42 @@ impl Forward {
         let group = self.dims.heads / self.dims.kv_heads;
         step.plan(rows, group, &mut self.tiles, &mut self.slots);
         self.embed(step, rows);
-        let m = rows.len();
         for layer in 0..self.dims.layers {
-            self.norm(self.model.norm(layer, Norm::Input), m, |row| row);
-            let weights = &self.model.layers[layer];
-            let out = store(&self.work.qkv);
-            gemm(&mut self.pool, self.kernels, &weights.qkv, &self.work.normed, m, out, &self.work);
-            self.rotate(step, rows, layer);
-            self.attend(step, layer);
-            let weights = &self.model.layers[layer];
-            let out = add(&self.work.x);
-            let attended = &self.work.attended;
-            gemm(&mut self.pool, self.kernels, &weights.o, attended, m, out, &self.work);
-            self.norm(self.model.norm(layer, Norm::PostAttention), m, |row| row);
-            let weights = &self.model.layers[layer];
-            let activated = &self.work.activated;
-            let out = Output::SwiGlu { out: activated.at(0), stride: activated.stride };
-            let normed = &self.work.normed;
-            gemm(&mut self.pool, self.kernels, &weights.gate_up, normed, m, out, &self.work);
-            let out = add(&self.work.x);
-            gemm(&mut self.pool, self.kernels, &weights.down, activated, m, out, &self.work);
+            for phase in Phase::ALL {
+                self.phase(phase, layer, step, rows);
+            }
         }
+    }
+
+    /// Runs one phase of layer `layer` for `rows`, which were planned.
+    fn phase(&mut self, phase: Phase, layer: usize, step: &Step, rows: &Range<usize>) {
+        let m = rows.len();
+        match phase {
+            Phase::InputNorm => self.norm(self.model.norm(layer, Norm::Input), m, |row| row),
+            Phase::Rotate => self.rotate(step, rows, layer),
+            Phase::Attend => self.attend(step, layer),
+            Phase::PostAttentionNorm => {
+                self.norm(self.model.norm(layer, Norm::PostAttention), m, |row| row);
+            }
+            Phase::Qkv | Phase::O | Phase::GateUp | Phase::Down => {
+                let (weights, work) = (&self.model.layers[layer], &self.work);
+                let (matrix, a, out) = match phase {
+                    Phase::Qkv => (&weights.qkv, &work.normed, store(&work.qkv)),
+                    Phase::O => (&weights.o, &work.attended, add(&work.x)),
+                    Phase::GateUp => (&weights.gate_up, &work.normed, swiglu(&work.activated)),
+                    _ => (&weights.down, &work.activated, add(&work.x)),
+                };
+                gemm(&mut self.pool, self.kernels, matrix, a, m, out, work);
+            }
+        }
+    }
+
+    /// Runs one phase for the first pass of `step` alone, for measurements.
+    pub fn probe(&mut self, phase: Phase, layer: usize, step: &Step) {
+        let rows = 0..step.tokens.len().min(self.work.rows);
+        let group = self.dims.heads / self.dims.kv_heads;
+        step.plan(&rows, group, &mut self.tiles, &mut self.slots);
+        self.phase(phase, layer, step, &rows);
     }
 
     /// Puts the embeddings of `rows` into the residual stream.
@@ -193,6 +239,10 @@ fn store(c: &Rows<f32>) -> Output {
 
 fn add(c: &Rows<f32>) -> Output {
     Output::Add { c: c.at(0), stride: c.stride }
+}
+
+fn swiglu(out: &Rows<u16>) -> Output {
+    Output::SwiGlu { out: out.at(0), stride: out.stride }
 }
 
 /// Calls `job` for every row below `rows`, `grain` of them a piece.

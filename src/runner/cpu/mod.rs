@@ -16,6 +16,7 @@ mod step;
 mod weights;
 mod workspace;
 
+pub use forward::Phase;
 pub use isa::{Isa, UnknownIsa};
 pub use memory::CpuMemory;
 
@@ -99,6 +100,12 @@ impl CpuBackend {
             kv_cache: Buffer::<u16>::bytes(dims.layers * kv_layer_len(dims, limits)),
             workspace: Workspace::bytes(dims, limits, threads.max(1)),
         }
+    }
+
+    /// Runs one phase of layer `layer` on the rows of the submitted step (as many as one pass
+    /// takes), for measurements: nothing comes of it but what it overwrites.
+    pub fn probe(&mut self, phase: Phase, layer: usize) {
+        self.forward.probe(phase, layer, &self.step);
     }
 
     /// Which kernels run.
