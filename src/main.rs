@@ -1,1 +1,23 @@
-fn main() {}
+//! The program `glassbox`, also called `vllm`: command line → settings → server → exit code.
+
+use glassbox::config::{self, Env, Exit};
+use std::io::Write;
+use std::process::ExitCode;
+
+mod serve;
+
+fn main() -> ExitCode {
+    let args: Vec<String> =
+        std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    match config::parse(&args, Env::of_process()) {
+        Ok(settings) => serve::run(settings),
+        Err(exit) => print(&exit),
+    }
+}
+
+/// Prints what there is to say. A closed pipe (`glassbox --help | head`) is no reason to fail.
+fn print(exit: &Exit) -> ExitCode {
+    let _ = std::io::stdout().write_all(exit.stdout.as_bytes());
+    let _ = std::io::stderr().write_all(exit.stderr.as_bytes());
+    ExitCode::from(exit.code)
+}

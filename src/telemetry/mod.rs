@@ -1,1 +1,11 @@
-//! (filled in by its first commit)
+//! What the process says about itself: log lines and metrics, in vLLM's formats.
+//!
+//! Every room logs through the [`log`] facade: it costs one atomic load where a level is off,
+//! records carry file and line, and the libraries underneath use it too. Spans are not its
+//! business; the request trace is a tree of its own.
+
+pub mod logs;
+pub mod metrics;
+mod stats;
+
+pub use stats::{Stats, StatsLog};

@@ -1,1 +1,175 @@
+use super::super::grammar;
+use super::super::table::{self, Status};
+use super::*;
 
+fn env(vars: &[(&str, &str)]) -> Env {
+    let find = |name: &str| vars.iter().find(|(key, _)| *key == name);
+    Env::read(|name| find(name).map(|(_, value)| (*value).to_owned())).expect("a good environment")
+}
+
+fn with_env(args: &[&str], vars: &[(&str, &str)]) -> Result<Settings, String> {
+    let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
+    resolve(&grammar::parse(&args).expect("good flags"), env(vars), Vec::new())
+}
+
+fn settings(args: &[&str]) -> Settings {
+    with_env(args, &[]).unwrap_or_else(|error| panic!("{args:?}: {error}"))
+}
+
+fn error(args: &[&str]) -> String {
+    with_env(args, &[]).expect_err("a refusal")
+}
+
+#[test]
+fn every_built_flag_has_a_reader() {
+    let raw = grammar::parse(&["m".to_owned()]).expect("good flags");
+    resolve(&raw, env(&[]), Vec::new()).expect("good settings");
+    let mut asked = raw.asked.into_inner();
+    // The file is read before the grammar, and the model is positional here.
+    asked.extend(["--config", "--model"].map(str::to_owned));
+    for flag in table::flags() {
+        let built = matches!(flag.status, Status::Built { .. });
+        assert_eq!(asked.contains(flag.name), built, "{}", flag.name);
+    }
+}
+
+#[test]
+fn the_table_is_sound() {
+    let mut seen = std::collections::BTreeSet::new();
+    for flag in table::flags() {
+        for spelling in flag.spellings() {
+            assert!(seen.insert(spelling.clone()), "{spelling} stands twice");
+        }
+        let (Status::Built { help: text } | Status::Refused { why: text }) = flag.status;
+        assert!(!text.is_empty(), "{} says nothing", flag.name);
+        if let table::Default::Text(value) = flag.default
+            && !flag.choices.is_empty()
+        {
+            assert!(flag.choices.contains(&value), "{}: {value}", flag.name);
+        }
+    }
+    assert_eq!(table::flags().filter(|flag| flag.name.starts_with("--glassbox-")).count(), 3);
+}
+
+#[test]
+fn defaults_are_those_of_vllm() {
+    let settings = settings(&[]);
+    assert_eq!(settings.model.model, "Qwen/Qwen3-0.6B");
+    assert_eq!(settings.model.served_names, ["Qwen/Qwen3-0.6B"]);
+    assert_eq!(settings.model.context, ContextRequest::Model);
+    assert_eq!(settings.model.max_logprobs, Some(20));
+    assert_eq!(settings.cache.block_size, 16);
+    assert_eq!(settings.cache.memory, KvMemory::Default);
+    assert_eq!(settings.cache.hash_algo, HashAlgo::Sha256);
+    assert!(settings.cache.prefix_caching && settings.scheduler.chunked_prefill);
+    assert!(settings.scheduler.reserve_full_isl && settings.logging.stats);
+    assert_eq!(settings.frontend.port, 8000);
+    assert_eq!(settings.frontend.shutdown_timeout, Duration::ZERO);
+    assert_eq!(settings.frontend.fingerprint, Fingerprint::Full);
+    assert_eq!(settings.logging.level, Some(LogLevel::Info));
+    assert_eq!(settings.non_default_args, "{}");
+}
+
+#[test]
+fn what_is_given_arrives() {
+    let settings = settings(&[
+        "m",
+        "--served-model-name",
+        "a",
+        "b",
+        "--max-model-len=4k",
+        "--kv-cache-memory-bytes=1G",
+        "--no-enable-prefix-caching",
+        "--prefix-caching-hash-algo=sha256_cbor",
+        "--scheduling-policy=priority",
+        "--max-logprobs=-1",
+        "--load-format=dummy",
+        "--override-generation-config={\"top_k\":1}",
+        "--generation-config=vllm",
+        "--shutdown-timeout=3",
+        "--glassbox-cpu-isa=avx2",
+        "--chat-template={{ x }}",
+    ]);
+    assert_eq!(settings.model.served_names, ["a", "b"]);
+    let context = ContextRequest::Tokens { len: 4000, allow_long: false };
+    assert_eq!(settings.model.context, context);
+    assert_eq!(settings.model.load_format, LoadFormat::Dummy);
+    assert_eq!(settings.model.generation_config, GenerationConfig::Neutral);
+    assert_eq!(settings.model.override_generation_config["top_k"], 1);
+    assert_eq!(settings.model.chat_template.as_deref(), Some("{{ x }}"));
+    assert_eq!(settings.model.max_logprobs, None);
+    assert_eq!(settings.cache.memory, KvMemory::Bytes(1 << 30));
+    assert!(!settings.cache.prefix_caching);
+    assert_eq!(settings.cache.hash_algo, HashAlgo::Sha256Cbor);
+    assert_eq!(settings.scheduler.policy, Policy::Priority);
+    assert_eq!(settings.frontend.shutdown_timeout, Duration::from_secs(3));
+    assert_eq!(settings.device.isa, Some(CpuIsa::Avx2));
+}
+
+#[test]
+fn the_environment_fills_in() {
+    let vars =
+        [("VLLM_CPU_KVCACHE_SPACE", "2"), ("VLLM_API_KEY", "k"), ("VLLM_LOGGING_LEVEL", "ERROR")];
+    let env_wins = with_env(&["m", "--kv-cache-memory-bytes", "1"], &vars).expect("good");
+    assert_eq!(env_wins.cache.memory, KvMemory::Bytes(2 << 30));
+    assert_eq!(env_wins.frontend.api_keys, ["k"]);
+    assert_eq!(env_wins.logging.level, Some(LogLevel::Error));
+    let flag_wins = with_env(&["m", "--api-key", "a", "b", "--log-level", "DEBUG"], &vars);
+    let flag_wins = flag_wins.expect("good");
+    assert_eq!(flag_wins.frontend.api_keys, ["a", "b"]);
+    assert_eq!(flag_wins.logging.level, Some(LogLevel::Debug));
+    // An empty key on the command line switches the environment's off, as in vLLM.
+    let none = with_env(&["m", "--api-key="], &vars).expect("good");
+    assert!(none.frontend.api_keys.is_empty());
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let shown = settings(&["m", "--api-key", "k1", "--hf-token", "t", "--port", "1", "--seed=0"]);
+    let wanted = "{'model_tag': 'm', 'model': 'm', 'port': 1, 'api_key': '***', 'hf_token': '***'}";
+    assert_eq!(shown.non_default_args, wanted);
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_the_reason() {
+    for (args, start) in [
+        (["m", "--dtype=half"].as_slice(), "argument --dtype: half is not supported: Glassbox"),
+        (&["m", "--logprobs-mode=raw_logits"], "argument --logprobs-mode: raw_logits is not"),
+        (&["m", "--load-format=gguf"], "argument --load-format: gguf is not supported"),
+        (&["m", "--block-size=12"], "argument --block-size: must be a multiple of 16, not 12"),
+        (&["m", "--block-size=0"], "argument --block-size: must be at least 1, not 0"),
+        (&["m", "--gpu-memory-utilization=2"], "argument --gpu-memory-utilization: must be in"),
+        (&["m", "--gpu-memory-utilization=nan"], "argument --gpu-memory-utilization: must be in"),
+        (&["m", "--max-num-seqs=0"], "argument --max-num-seqs: must be at least 1, not 0"),
+        (&["m", "--max-num-batched-tokens=-5"], "argument --max-num-batched-tokens: must be at"),
+        (&["m", "--max-num-queued-reqs=-1"], "argument --max-num-queued-reqs: must be at least 0"),
+        (&["m", "--max-model-len=0"], "argument --max-model-len: max_model_len must be a pos"),
+        (&["m", "--watermark=-0.5"], "argument --watermark: must be in [0, 1), not -0.5"),
+        (&["m", "--stream-interval=0"], "argument --stream-interval: must be at least 1, not 0"),
+        (&["m", "--shutdown-timeout=-1"], "argument --shutdown-timeout: must be at least 0"),
+        (&["m", "--port=70000"], "argument --port: must be 0 to 65535, not 70000"),
+        (&["m", "--max-logprobs=-2"], "argument --max-logprobs: must be -1 or a count, not -2"),
+        (&["m", "--fingerprint-mode=custom"], "argument --fingerprint-mode: custom needs"),
+        (&["m", "--chat-template=nope"], "argument --chat-template: nope looks like a file path"),
+        (
+            &["m", "--override-generation-config=[1]"],
+            "argument --override-generation-config: must be a JSON object, not [1]",
+        ),
+        (&["", "--port=1"], "argument model_tag: the model's name is empty"),
+        (&["m", "--enable-lora"], "argument --enable-lora/--no-enable-lora: not supported: this"),
+        (&["m", "-tp=2"], "argument --tensor-parallel-size/-tp: not supported: a Glassbox"),
+        (&["m", "--uds=/x"], "argument --uds: not supported: "),
+        (&["m", "--trust-request-chat-template"], "argument --trust-request-chat-template/--no-"),
+    ] {
+        let error = error(args);
+        assert!(error.starts_with(start), "{args:?}: {error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn refused_flags_may_ask_for_what_happens_anyway() {
+    settings(&["m", "-tp", "1", "--no-enable-lora", "--uds", "None", "--quantization="]);
+    settings(&["m", "--kv-cache-dtype=auto", "--allowed-origins=[]", "--no-async-scheduling"]);
+    settings(&["m", "--hf-overrides", "{}", "--runner", "auto", "--enforce-eager"]);
+}

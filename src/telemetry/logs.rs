@@ -1,0 +1,270 @@
+//! Log lines in vLLM's format, written by a thread of their own.
+//!
+//! A caller formats its line and hands it over; when the writer falls behind by [`QUEUE`] lines,
+//! further ones are dropped and counted, and the count is logged once there is room. So neither
+//! the engine nor a request ever waits for a terminal or a full pipe.
+
+use crate::config::{LogLevel, LoggingSettings};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+/// The target of access lines: `INFO:     1.2.3.4:5 - "GET /health HTTP/1.1" 200 OK`.
+pub const ACCESS: &str = "uvicorn.access";
+/// The target of the HTTP server's own lines: `INFO:     Application startup complete.`
+pub const SERVER: &str = "uvicorn.error";
+
+/// Lines that may wait for the writer.
+const QUEUE: usize = 8192;
+
+enum Job {
+    Line(String),
+    /// Write what came before, then answer.
+    Flush(SyncSender<()>),
+    Stop,
+}
+
+/// Keeps the log alive; writes what is left when dropped.
+pub struct LogGuard {
+    jobs: SyncSender<Job>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl LogGuard {
+    /// Waits until every line so far is written.
+    pub fn flush(&self) {
+        let (done, wait) = sync_channel(1);
+        if self.jobs.send(Job::Flush(done)).is_ok() {
+            // An error means that the writer has ended, and then nothing is left to write.
+            let _ = wait.recv();
+        }
+    }
+}
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        log::set_max_level(LevelFilter::Off);
+        let _ = self.jobs.send(Job::Stop);
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+/// Makes the log of the process. Call once; a second call changes nothing but the levels' guard.
+///
+/// # Errors
+/// When the process has a log already.
+pub fn init(settings: &LoggingSettings) -> Result<Option<LogGuard>, log::SetLoggerError> {
+    let Some(level) = settings.level else { return Ok(None) };
+    let terminal = if settings.to_stderr {
+        std::io::stderr().is_terminal()
+    } else {
+        std::io::stdout().is_terminal()
+    };
+    let format = Format {
+        prefix: settings.prefix.clone(),
+        pid: std::process::id(),
+        color: settings.color.unwrap_or(terminal),
+        paths: level <= LogLevel::Debug,
+    };
+    let out: Box<dyn Write + Send> =
+        if settings.to_stderr { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
+    let (logger, guard) = start(format, filter(level), filter(settings.server_level), out);
+    log::set_boxed_logger(Box::new(logger))?;
+    log::set_max_level(filter(level).max(filter(settings.server_level)));
+    Ok(Some(guard))
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Trace => LevelFilter::Trace,
+        LogLevel::Debug => LevelFilter::Debug,
+        LogLevel::Info => LevelFilter::Info,
+        LogLevel::Warning => LevelFilter::Warn,
+        LogLevel::Error | LogLevel::Critical => LevelFilter::Error,
+    }
+}
+
+fn start(
+    format: Format,
+    level: LevelFilter,
+    server_level: LevelFilter,
+    out: Box<dyn Write + Send>,
+) -> (Logger, LogGuard) {
+    let (jobs, queue) = sync_channel(QUEUE);
+    let dropped = Arc::new(AtomicU64::new(0));
+    let writer = {
+        let (format, dropped) = (format.clone(), dropped.clone());
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || write_all(&queue, &dropped, &format, out))
+    };
+    // Without the thread the queue fills and lines are dropped: the server goes on without a log.
+    let guard = LogGuard { jobs: jobs.clone(), writer: writer.ok() };
+    (Logger { jobs, dropped, format, level, server_level }, guard)
+}
+
+fn write_all(
+    queue: &Receiver<Job>,
+    dropped: &AtomicU64,
+    format: &Format,
+    mut out: Box<dyn Write + Send>,
+) {
+    // Errors are ignored: there is nowhere left to say that the log cannot be written.
+    while let Ok(job) = queue.recv() {
+        match job {
+            Job::Line(line) => drop(out.write_all(line.as_bytes())),
+            Job::Flush(done) => {
+                let _ = out.flush();
+                let _ = done.send(());
+            }
+            Job::Stop => break,
+        }
+        match dropped.swap(0, Relaxed) {
+            0 => {}
+            lost => {
+                let text = format_args!("{lost} log lines were dropped: output is too slow");
+                let line = format.line(Level::Warn, file!(), line!(), text, &now());
+                let _ = out.write_all(line.as_bytes());
+            }
+        }
+    }
+    let _ = out.flush();
+}
+
+struct Logger {
+    jobs: SyncSender<Job>,
+    dropped: Arc<AtomicU64>,
+    format: Format,
+    level: LevelFilter,
+    server_level: LevelFilter,
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata) -> bool {
+        let target = metadata.target();
+        let level = if target == ACCESS || target == SERVER {
+            self.server_level
+        } else if target.starts_with("glassbox") {
+            self.level
+        } else {
+            // Libraries talk a lot; at INFO only their warnings are news.
+            if self.level >= LevelFilter::Debug { self.level } else { LevelFilter::Warn }
+        };
+        metadata.level() <= level
+    }
+
+    fn log(&self, record: &Record) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let line = if [ACCESS, SERVER].contains(&record.target()) {
+            self.format.server_line(record.level(), record.args())
+        } else {
+            let (file, line) = (record.file().unwrap_or("?"), record.line().unwrap_or(0));
+            self.format.line(record.level(), file, line, *record.args(), &now())
+        };
+        if self.jobs.try_send(Job::Line(line)).is_err() {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// How lines look.
+#[derive(Clone)]
+struct Format {
+    prefix: String,
+    pid: u32,
+    color: bool,
+    /// Whether places are shown with their folders.
+    paths: bool,
+}
+
+const RESET: &str = "\x1b[0m";
+const GREY: &str = "\x1b[90m";
+
+impl Format {
+    /// `(APIServer pid=N) INFO 11-23 15:32:30 [file.rs:line] message`; `time` is `11-23 15:32:30`.
+    fn line(
+        &self,
+        level: Level,
+        file: &str,
+        line: u32,
+        message: std::fmt::Arguments,
+        time: &str,
+    ) -> String {
+        let (name, color) = match level {
+            Level::Error => ("ERROR", "\x1b[31m"),
+            Level::Warn => ("WARNING", "\x1b[33m"),
+            Level::Info => ("INFO", "\x1b[32m"),
+            Level::Debug | Level::Trace => ("DEBUG", "\x1b[37m"),
+        };
+        let name_only = file.rsplit('/').next().unwrap_or(file);
+        let place = if self.paths { file.trim_start_matches("src/") } else { name_only };
+        let (prefix, pid) = (&self.prefix, self.pid);
+        let head = if self.color {
+            format!(
+                "{prefix}\x1b[0;36m(APIServer pid={pid})\x1b[0;0m {color}{name}{RESET} \
+                 {GREY}{time}{RESET} {GREY}[{place}:{line}]{RESET} "
+            )
+        } else {
+            format!("{prefix}(APIServer pid={pid}) {name} {time} [{place}:{line}] ")
+        };
+        let message = message.to_string();
+        let mut out = String::with_capacity(head.len() + message.len() + 1);
+        for (i, part) in message.split('\n').enumerate() {
+            if i > 0 {
+                // What vLLM puts between the lines of one message.
+                out.push_str("\r\n");
+            }
+            out.push_str(&head);
+            out.push_str(part);
+        }
+        out.push('\n');
+        out
+    }
+
+    /// `INFO:     message`, as uvicorn writes it.
+    fn server_line(&self, level: Level, message: &std::fmt::Arguments) -> String {
+        let (name, color) = match level {
+            Level::Error => ("ERROR", "\x1b[31m"),
+            Level::Warn => ("WARNING", "\x1b[33m"),
+            Level::Info => ("INFO", "\x1b[32m"),
+            Level::Debug => ("DEBUG", "\x1b[36m"),
+            Level::Trace => ("TRACE", "\x1b[34m"),
+        };
+        let gap = 9 - name.len();
+        if self.color {
+            format!("{color}{name}{RESET}:{:gap$}{message}\n", "")
+        } else {
+            format!("{name}:{:gap$}{message}\n", "")
+        }
+    }
+}
+
+/// Local time as `11-23 15:32:30`.
+fn now() -> String {
+    let seconds = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs()) as libc::time_t;
+    // SAFETY: an all-zero `tm` is a valid value, also for its pointer to a zone name.
+    let mut local: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are valid for the call, and `localtime_r` keeps neither.
+    unsafe { libc::localtime_r(&seconds, &mut local) };
+    let mut text = String::with_capacity(14);
+    let date = (local.tm_mon + 1, local.tm_mday);
+    // Writing to a string cannot fail.
+    let _ = write!(text, "{:02}-{:02} ", date.0, date.1);
+    let _ = write!(text, "{:02}:{:02}:{:02}", local.tm_hour, local.tm_min, local.tm_sec);
+    text
+}
+
+#[cfg(test)]
+mod tests;
