@@ -157,7 +157,7 @@ def fact(r, size, held):
 # --- (c) recall from a context ----------------------------------------------------------------------
 
 def needle(r, size, held, tokens=None, task="needle"):
-    tokens = tokens or int(60 + (r.random() ** 1.5) * size * 1100)
+    tokens = tokens or int(60 + (r.random() ** 2) * size * 1100)
     n = r.randint(2, 4 + min(8, tokens // 60))
     items = []
     for c, t in zip(r.choices(COLORS, k=n), r.sample(THINGS, n)):  # each thing once: its name alone tells it apart
@@ -175,57 +175,47 @@ def needle(r, size, held, tokens=None, task="needle"):
     while len(lines) * 10 < tokens:
         lines.insert(r.randrange(len(lines) + 1), filler(r))
     text = " ".join(lines)
-    asked = r.sample(items, min(len(items), 1 if held else r.randint(2, 8)))
+    asked = r.sample(items, min(len(items), 1 if held else r.randint(3, 10)))
     turns = []
     for i, (fact_, q, key) in enumerate(asked):
         turns += [{"role": "user", "content": q}, {"role": "assistant", "content": fact_}]
     if r.random() < 0.5:
         head = pick(r, ["Use this text to answer.\n\n", "Notes:\n\n", "Remember these facts. ", ""])
         turns.insert(0, {"role": "system", "content": head + text})
-    elif r.random() < 0.7:
-        turns[0] = {"role": "user", "content": text + pick(r, ["\n\n", " ", "\n\nQuestion: "]) + turns[0]["content"]}
     else:
-        turns[0] = {"role": "user", "content": turns[0]["content"] + "\n\n" + text}
+        turns[0] = {"role": "user", "content": text + pick(r, ["\n\n", " ", "\n\nQuestion: "]) + turns[0]["content"]}
     return dict(task=task, messages=turns[:-1], tools=None, reason=f"I look for {asked[-1][2]} in the text.", answer=asked[-1][0])
 
 
 # --- (d) words --------------------------------------------------------------------------------------
 
 def invented(r):
-    return "".join(pick(r, "b d f g k l m n p r s t v z".split()) + pick(r, list("aeiou")) for _ in range(r.randint(1, 4)))
+    return "".join(pick(r, "b d f g k l m n p r s t v z".split()) + pick(r, list("aeiou")) for _ in range(r.randint(1, 2)))
 
 
 def any_word(r):
     k = r.random()
-    if k < 0.55:
-        return pick(r, WORDS)
     if k < 0.7:
+        return pick(r, WORDS)
+    if k < 0.84:
         return pick(r, NAMES + CITIES)
-    if k < 0.82:
+    if k < 0.88:
         return invented(r)
-    if k < 0.92:
-        return str(r.randrange(10 ** r.randint(1, 5)))
+    if k < 0.95:
+        return str(r.randrange(10 ** r.randint(1, 3)))
     return pick(r, UNICODE)
 
 
 def copy(r, size, held):
-    ws = " ".join(any_word(r) for _ in range(r.randint(1, 5 + int(8 * size))))
+    ws = " ".join(any_word(r) for _ in range(r.randint(1, 4 + int(4 * size))))
     q = pick(r, ["Repeat: {}", "Repeat after me: {}", "Copy this: {}", "Say: {}", "Echo: {}"]).format(ws)
     return chat("copy", q, ws, "I repeat the words.")
 
 
 def series(r, size, held):
-    k = r.random()
-    if k < 0.4:
-        xs = DAYS if r.random() < 0.5 else MONTHS
-        i = r.randrange(len(xs))
-        seq = [xs[(i + j) % len(xs)] for j in range(6)]
-    elif k < 0.6:
-        i = r.randrange(20)
-        seq = list("ABCDEFGHIJKLMNOPQRSTUVWXYZ"[i:i + 6])
-    else:
-        step, a = pick(r, [1, 2, 10]), r.randint(1, 20)
-        seq = [str(a + step * j) for j in range(6)]
+    xs = pick(r, [DAYS, MONTHS, list("ABCDEFGHIJKLMNOPQRSTUVWXYZ")])
+    i = r.randrange(len(xs))
+    seq = [xs[(i + j) % len(xs)] for j in range(6)]
     q = pick(r, ["Continue: {}", "Continue the list: {}", "What comes next: {}"]).format(", ".join(seq[:3]))
     return chat("series", q, ", ".join(seq[3:]), "I continue the list with three more.")
 
@@ -288,29 +278,36 @@ def call_text(calls):
     return "\n".join('<tool_call>\n{"name": "%s", "arguments": %s}\n</tool_call>' % (n, json.dumps(a)) for n, a in calls)
 
 
-def tools(r, size, held):
-    pool = [t for t in known_tools(r)] + [other_tool(r), other_tool(r)]
-    offered = r.sample(pool, r.randint(1, 2 if size < 0.3 else 3))
-    terse = r.random() < 0.5
-    specs = [schema(r, t[0], t[1], t[2], terse) for t in offered]
+def tools(r, size, held, kind=None):
+    """kind: tool_call, tool_two (two calls at once), tool_new (a tool never seen), tool_answer (the tool has replied) or tool_none."""
+    kind = kind or r.choices(["tool_call", "tool_two", "tool_new", "tool_answer", "tool_none"], [40, 12, 8, 28, 12])[0]
+    known = known_tools(r)
+    if kind == "tool_two":
+        t = pick(r, known[:2])
+    elif kind == "tool_new" or kind == "tool_answer" and r.random() < 0.1:
+        t = other_tool(r)
+    else:
+        t = pick(r, known)
+    offered = [t] + r.sample([o for o in known if o[0] != t[0]], r.randint(0, 1 if size < 0.3 else 2))
+    r.shuffle(offered)
+    terse = r.random() < 0.6
+    specs = [schema(r, o[0], o[1], o[2], terse) for o in offered]
     system = pick(r, SYSTEMS) if r.random() < 0.3 else None
-    k = r.random()
-    if k < 0.12:  # a question that needs no tool
+    if kind == "tool_none":  # a question that needs no tool
         s = fact(r, size, held)
-        return chat("tool_none", s["messages"][-1]["content"], s["answer"], s["reason"] + " No tool is needed.", system, tools=specs)
-    t = pick(r, offered)
+        return chat(kind, s["messages"][-1]["content"], s["answer"], s["reason"] + " No tool is needed.", system, tools=specs)
     calls, q = [(t[0], t[4])], pick(r, t[3]).format(*t[5])
-    if k < 0.22 and t[0] in ("get_weather", "get_time"):  # two calls at once
+    if kind == "tool_two":
         c1, c2 = r.sample(CITIES, 2)
         calls = [(t[0], {"city": c1}), (t[0], {"city": c2})]
         q = pick(r, t[3]).format(f"{c1} and {c2}")
     reason = f"I call {t[0]}."
-    if k < 0.65 or len(calls) > 1:
-        return chat("tool_call", q, call_text(calls), reason, system, tools=specs)
+    if kind != "tool_answer":
+        return chat(kind, q, call_text(calls), reason, system, tools=specs)
     turn = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": {"name": n, "arguments": a}} for n, a in calls]}
     if r.random() < 0.4:
         turn["reasoning_content"] = reason
-    s = chat("tool_answer", q, t[7], f"The tool {t[0]} gave a result.", system, tools=specs)
+    s = chat(kind, q, t[7], f"The tool {t[0]} gave a result.", system, tools=specs)
     s["messages"] += [turn, {"role": "tool", "content": t[6]}]
     return s
 
@@ -378,8 +375,8 @@ def raw(r, size, held):
 
 
 TASKS = {  # function, share of the samples
-    "count": (count, 3), "count_long": (count_long, 1.0), "fact": (fact, 14), "needle": (needle, 26), "copy": (copy, 12),
-    "series": (series, 3), "tools": (tools, 20), "json": (as_json, 12), "story": (story, 3), "raw": (raw, 3),
+    "count": (count, 3), "count_long": (count_long, 0.5), "fact": (fact, 30), "needle": (needle, 24), "copy": (copy, 7),
+    "series": (series, 3), "tools": (tools, 26), "json": (as_json, 22), "story": (story, 4), "raw": (raw, 2),
 }
 SHORT = ["count", "fact", "copy", "series", "json"]
 
