@@ -1,0 +1,135 @@
+"""What counts as the same reply: ids, times and fingerprints masked, log probabilities within bf16's noise."""
+import re
+
+# bf16 logits around 10 are 0.06 apart, and both servers round along the way.
+NOISE, RELATIVE = 0.15, 0.02
+MASKS = [(r"\b[0-9a-f]{32}\b|\b[0-9a-f]{16}\b", "<hex>")]
+HEADERS = ["content-type", "allow", "location"]
+LOGPROBS = ("logprobs", "prompt_logprobs")
+
+
+def masked(value, key=""):
+    """The value with everything masked that differs from run to run."""
+    if isinstance(value, dict):
+        return {k: masked(v, k) for k, v in value.items()}
+    if isinstance(value, list):
+        return [masked(v, key) for v in value]
+    if key == "created":
+        return "<time>" if isinstance(value, int) else value
+    if key in ("system_fingerprint", "version", "root"):
+        return f"<{key}>" if isinstance(value, str) else value
+    if isinstance(value, str) and key in ("id", "request_id"):
+        for pattern, name in MASKS:
+            value = re.sub(pattern, name, value)
+    return value
+
+
+def close(a, b):
+    return abs(a - b) <= NOISE + RELATIVE * max(abs(a), abs(b))
+
+
+def differences(want, have, path="", text="greedy", out=None):
+    """Lines that say where `have` (ours) is not what `want` (vLLM's) is."""
+    out = [] if out is None else out
+    key = path.rsplit(".", 1)[-1]
+    if text == "free" and key in ("content", "text", "token_ids", "finish_reason", "stop_reason", "completion_tokens", "total_tokens"):
+        if type(want) is not type(have) and want is not None and have is not None:
+            out.append(f"{path}: vLLM has a {type(want).__name__}, we a {type(have).__name__}")
+    elif key in LOGPROBS and want and have:
+        logprobs(want, have, path, text, out)
+    elif isinstance(want, dict) and isinstance(have, dict):
+        if list(want) != list(have):
+            gone, more = [k for k in want if k not in have], [k for k in have if k not in want]
+            out.append(f"{path}: " + (f"missing {gone} " if gone else "") + (f"additional {more}" if more else "")
+                       if gone or more else f"{path}: the order of keys is {list(have)}, vLLM's {list(want)}")
+        for k in want:
+            if k in have:
+                differences(want[k], have[k], f"{path}.{k}", text, out)
+    elif isinstance(want, list) and isinstance(have, list):
+        if len(want) != len(have):
+            out.append(f"{path}: {len(have)} elements, vLLM has {len(want)}")
+        for i, (a, b) in enumerate(zip(want, have)):
+            differences(a, b, f"{path}[{i}]", text, out)
+    elif type(want) is not type(have) or want != have:
+        out.append(f"{path}:\n      vLLM {short(want)}\n      ours {short(have)}")
+    return out
+
+
+def short(value):
+    return repr(value) if len(repr(value)) < 600 else repr(value)[:600] + "..."
+
+
+def logprobs(want, have, path, text, out):
+    """Either form, or a prompt's; alternatives may change places within the noise."""
+    if isinstance(want, list) and isinstance(have, list):  # of a prompt: None, then {id: {logprob, rank, decoded_token}}
+        if len(want) != len(have):
+            out.append(f"{path}: {len(have)} positions, vLLM has {len(want)}")
+        for i, (a, b) in enumerate(zip(want, have)):
+            if (a is None) != (b is None):
+                out.append(f"{path}[{i}]: {short(b)}, vLLM has {short(a)}")
+            elif a:
+                if list(a)[0] != list(b)[0]:
+                    out.append(f"{path}[{i}]: the first token is {list(b)[0]}, vLLM's {list(a)[0]}")
+                alternatives({k: v["logprob"] for k, v in a.items()}, {k: v["logprob"] for k, v in b.items()}, f"{path}[{i}]", out)
+                for k in a.keys() & b.keys():
+                    if list(a[k]) != list(b[k]) or a[k]["decoded_token"] != b[k]["decoded_token"]:
+                        out.append(f"{path}[{i}].{k}: {short(b[k])}, vLLM has {short(a[k])}")
+                    if abs(a[k]["rank"] - b[k]["rank"]) > max(1, 0.25 * a[k]["rank"]):
+                        out.append(f"{path}[{i}].{k}: rank {b[k]['rank']}, vLLM has {a[k]['rank']}")
+        return
+    if list(want) != list(have):
+        out.append(f"{path}: keys {list(have)}, vLLM has {list(want)}")
+        return
+    if "content" in want:  # chat
+        for i, (a, b) in enumerate(zip(want["content"], have["content"])):
+            at = f"{path}.content[{i}]"
+            if list(a) != list(b) or len(a["top_logprobs"]) != len(b["top_logprobs"]):
+                out.append(f"{at}: {short(b)}, vLLM has {short(a)}")
+            elif text == "greedy":
+                if (a["token"], a["bytes"]) != (b["token"], b["bytes"]) or not close(a["logprob"], b["logprob"]):
+                    out.append(f"{at}: {short(b)}, vLLM has {short(a)}")
+                named = [{(t["token"], str(t["bytes"])): t["logprob"] for t in x["top_logprobs"]} for x in (a, b)]
+                alternatives(*named, f"{at}.top_logprobs", out)
+        if len(want["content"]) != len(have["content"]) and text == "greedy":
+            out.append(f"{path}.content: {len(have['content'])} tokens, vLLM has {len(want['content'])}")
+        return
+    for k in ("text_offset", "tokens") if text == "greedy" else ():
+        if want[k] != have[k]:
+            out.append(f"{path}.{k}: {short(have[k])}, vLLM has {short(want[k])}")
+    for i, (a, b) in enumerate(zip(want["token_logprobs"], have["token_logprobs"])):
+        if (a is None) != (b is None) or a is not None and text == "greedy" and not close(a, b):
+            out.append(f"{path}.token_logprobs[{i}]: {b}, vLLM has {a}")
+    for i, (a, b) in enumerate(zip(want["top_logprobs"] or [], have["top_logprobs"] or [])):
+        if (a is None) != (b is None):
+            out.append(f"{path}.top_logprobs[{i}]: {short(b)}, vLLM has {short(a)}")
+        elif a and text == "greedy":
+            alternatives(a, b, f"{path}.top_logprobs[{i}]", out)
+
+
+def alternatives(a, b, path, out):
+    """Two maps from token to log probability; at the lower end other tokens may have slipped in."""
+    if len(a) != len(b):
+        out.append(f"{path}: {len(b)} alternatives, vLLM has {len(a)}")
+    low = min(list(a.values()) + list(b.values()))
+    for token in list(a) + [t for t in b if t not in a]:
+        x, y = a.get(token, low), b.get(token, low)
+        if not close(x, y):
+            out.append(f"{path}[{token!r}]: {b.get(token)}, vLLM has {a.get(token)}")
+
+
+def joined(events):
+    """The text of each choice of a stream."""
+    texts = {}
+    for event in events:
+        for choice in event.get("choices", []) if isinstance(event, dict) else []:
+            said = choice.get("text") if "text" in choice else choice["delta"].get("content")
+            texts[choice["index"]] = texts.get(choice["index"], "") + (said or "")
+    return texts
+
+
+def texts(reply):
+    if "events" in reply:
+        return joined(reply["events"])
+    if isinstance(reply.get("json"), dict):
+        return {c["index"]: c.get("text") or (c.get("message") or {}).get("content") or "" for c in reply["json"].get("choices", [])}
+    return {}

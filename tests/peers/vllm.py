@@ -1,0 +1,191 @@
+"""Compare Glassbox with the real vLLM, request by request.
+
+    python3 vllm.py --vllm PEER --ours BINARY [--model DIR] [--record FILE]     both servers, live
+    python3 vllm.py --vllm PEER --record FILE                                   record vLLM's replies alone
+    python3 vllm.py --ours BINARY --recorded FILE                               against recorded replies
+    ... [--only WORD] [--all]        some cases; also those that wait for a later feature
+
+Every status, content type, header that matters, body and chunk is compared field by field. Greedy text must be the
+same; where it is not, vLLM's own log probabilities at the first token that differs decide: a gap of the two best below
+0.05 is a tie, is counted and printed, and anything else is a failure.
+"""
+import argparse
+import base64
+import json
+import os
+import sys
+
+from cases import CASES
+from diff import HEADERS, differences, masked, texts
+from server import Server, send
+
+TIE = 0.05
+FLAGS = ["--served-model-name", "qwen3-tiny", "--max-model-len", "4096", "--block-size", "64", "--host", "127.0.0.1", "--port", "{port}"]
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def ask(port, case):
+    return send(port, case["method"], case["path"], case["body"], case["headers"])
+
+
+def steps(port, case):
+    """[(text, gap of the two best)] of vLLM's greedy tokens, by the same request with log probabilities."""
+    body = {k: v for k, v in case["body"].items() if k not in ("stream", "stream_options", "echo")}
+    is_chat = case["path"].endswith("chat/completions")
+    body.update(dict(logprobs=True, top_logprobs=2) if is_chat else dict(logprobs=2))
+    reply = send(port, "POST", case["path"], body, case["headers"])
+    if reply["status"] != 200:
+        return []
+    out = []
+    for choice in reply["json"]["choices"]:
+        lp = choice["logprobs"] or {}
+        if is_chat:
+            rows = [(t["token"], [x["logprob"] for x in t["top_logprobs"]]) for t in lp.get("content") or []]
+        else:
+            rows = [(t, list(top.values())) for t, top in zip(lp["tokens"], lp["top_logprobs"])]
+        out += [(token, sorted(top)[-1] - sorted(top)[-2] if len(top) > 1 else 99.0) for token, top in rows]
+    return out
+
+
+def has_text(case, reply):
+    return case["text"] == "greedy" and reply["status"] == 200 and isinstance(case["body"], dict) and any(texts(reply).values())
+
+
+def smallest_gap(port, case, reply):
+    """How near vLLM's greedy text came to another one; None where nothing was generated."""
+    gaps = [gap for _, gap in steps(port, case)] if has_text(case, reply) else []
+    return round(min(gaps), 4) if gaps else None
+
+
+def recording(case, reply, gap):
+    body = case["body"]
+    if isinstance(body, bytes):
+        try:
+            sent = dict(body=body.decode())
+        except UnicodeDecodeError:
+            sent = dict(body_base64=base64.b64encode(body).decode())
+    else:
+        sent = {} if body is None else dict(body=json.dumps(body, ensure_ascii=False))
+    answer = dict(status=reply["status"], headers={h: reply["headers"][h] for h in HEADERS if h in reply["headers"]})
+    answer.update({k: masked(reply[k]) for k in ("json", "events") if k in reply} or dict(text=reply["raw"]))
+    return dict(name=case["name"], method=case["method"], path=case["path"], headers=case["headers"], **sent, text=case["text"],
+                **({"later": case["later"]} if case["later"] else {}), **({} if gap is None else {"gap": gap}), reply=answer)
+
+
+def compare(want, reply, text):
+    """The differences of a live reply from a recorded one."""
+    have = dict(status=reply["status"], headers={h: reply["headers"][h] for h in HEADERS if h in reply["headers"]})
+    have.update({k: masked(reply[k]) for k in ("json", "events") if k in reply} or dict(text=reply["raw"]))
+    if "location" in have["headers"]:  # absolute, with the port
+        have["headers"]["location"] = want["headers"]["location"] if have["headers"]["location"].endswith("/v1/models") else "?"
+    if "events" in want and "events" in have and len(want["events"]) != len(have["events"]):
+        where = "\n      ".join(json.dumps(e, ensure_ascii=False)[:150] for e in have["events"][:12])
+        return [f"{len(have['events'])} events, vLLM sent {len(want['events'])}; ours begin\n      {where}"]
+    return [d.lstrip(".") for d in differences(want, have, "", text)]
+
+
+def is_tie(case, want, reply, gap, vllm):
+    """Whether the greedy texts part at a token where vLLM's two best are as good as equal."""
+    if gap is None or gap >= TIE:
+        return False
+    ours, theirs = texts(reply), texts(want)
+    if ours == theirs or vllm is None:
+        return ours != theirs
+    shared = len(os.path.commonprefix([ours.get(0, ""), theirs.get(0, "")]))
+    at = 0
+    for token, distance in steps(vllm.port, case):
+        at += len(token)
+        if at > shared:
+            return distance < TIE
+    return False
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--vllm", help="the script that runs vLLM")
+    ap.add_argument("--ours", help="the glassbox binary")
+    ap.add_argument("--model", default=os.path.join(ROOT, "models/qwen3-tiny"))
+    ap.add_argument("--recorded", help="compare with the replies in this file")
+    ap.add_argument("--record", help="write vLLM's replies to this file")
+    ap.add_argument("--only", default="", help="cases whose name holds this")
+    ap.add_argument("--all", action="store_true", help="also cases that wait for a later feature")
+    args = ap.parse_args()
+    cases = [c for c in CASES if args.only in c["name"]]
+    old = {}
+    if args.recorded:
+        with open(args.recorded) as f:
+            old = {r["name"]: r for r in json.load(f)}
+    vllm = ours = None
+    try:
+        if args.vllm:
+            vllm = Server("vllm", [args.vllm, "serve", args.model, *FLAGS])
+            print(f"vLLM was ready after {vllm.ready_after:.1f} s", flush=True)
+        if args.ours:
+            ours = Server("glassbox", [args.ours, "serve", args.model, *FLAGS])
+            print(f"Glassbox was ready after {ours.ready_after:.2f} s", flush=True)
+        ok = run(cases, vllm, ours, old, args)
+    finally:
+        for server in (vllm, ours):
+            if server:
+                server.stop()
+    sys.exit(0 if ok else 1)
+
+
+def run(cases, vllm, ours, old, args):
+    records, failed, ties, same, waiting = [], [], [], 0, 0
+    for case in cases:
+        if vllm:
+            reply = ask(vllm.port, case)
+            record = recording(case, reply, smallest_gap(vllm.port, case, reply))
+            records.append(record)
+        elif case["name"] in old:
+            record = old[case["name"]]
+        else:
+            failed.append(case["name"])
+            print(f"FAIL {case['name']}: not in the recorded replies")
+            continue
+        if ours is None:
+            continue
+        if case["later"] and not args.all:
+            waiting += 1
+            continue
+        found = try_ours(case, record, ours)
+        if isinstance(found, dict):
+            same += 1
+        elif is_tie(case, record["reply"], found[1], record.get("gap"), vllm):
+            ties.append(case["name"])
+            print(f"tie  {case['name']}: the texts part where vLLM's two best tokens are {record['gap']} apart")
+        else:
+            failed.append(case["name"])
+            print(f"FAIL {case['name']}: {case['method']} {case['path']}\n    " + "\n    ".join(found[0]), flush=True)
+    if args.record and vllm:
+        write(args.record, records)
+        print(f"{len(records)} replies of vLLM recorded in {args.record}")
+    if ours:
+        print(f"{same} the same, {len(ties)} ties, {len(failed)} different, {waiting} wait for a later feature")
+    return not failed
+
+
+def try_ours(case, record, ours):
+    """Our reply when it is the same, otherwise (differences, our reply). Streams get a second try: a slow reader is sent
+    several tokens in one chunk, by either server."""
+    for last in (False, True):
+        try:
+            reply = ask(ours.port, case)
+        except OSError as e:
+            return [f"no answer: {e!r}"], dict(status=0)
+        found = compare(record["reply"], reply, case["text"])
+        if not found:
+            return reply
+        if last or "events" not in reply or "events, vLLM sent" not in found[0]:
+            return found, reply
+
+
+def write(path, records):
+    """One case a line: a change shows as one."""
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("[\n" + ",\n".join(json.dumps(r, ensure_ascii=False) for r in records) + "\n]\n")
+
+
+if __name__ == "__main__":
+    main()
