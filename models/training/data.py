@@ -16,7 +16,7 @@ CITIES = "Paris London Berlin Rome Madrid Vienna Oslo Tokyo Cairo Lisbon Athens 
 COLORS = "red blue green yellow black white purple orange silver golden brown grey".split()
 THINGS = "door box house garden boat tower room gate car lamp chest bridge train shop window bag table book safe tent".split()
 PLACES = "kitchen garden cellar library attic garage office hall barn harbor market school".split()
-ANIMALS = "fox cat dog owl bear mouse horse rabbit duck whale".split()
+ANIMALS = "fox cat dog wolf bear mouse horse rabbit duck whale".split()
 WORDS = ("apple river stone lamp cloud tree house bird moon sun star fish rain snow wind fire sand wave leaf road "
          "bread milk glass paper chair clock piano drum song dance happy quick small bright quiet warm cold soft "
          "lemon berry honey salt tea coffee spoon plate knife shirt shoe hat coat ring gold iron wood wool silk "
@@ -252,7 +252,7 @@ def known_tools(r):
          str(a + b), f"The result is {a + b}."),
         ("search", "Search the web.", [("query", "string", "What to search for.")],
          ["Search for {}.", "Search the web for {}.", "Find pages about {}."], {"query": topic}, (topic,),
-         json.dumps({"title": res}), f"I found this: {res}."),
+         f"title: {res}", f"I found this title: {res}."),
         ("set_timer", "Set a timer.", [("minutes", "integer", "How many minutes.")],
          ["Set a timer for {} minutes.", "Wake me in {} minutes."], {"minutes": n}, (n,), "ok", "Done. The timer is set."),
         ("send_message", "Send a message to a person.", [("to", "string", ""), ("text", "string", "")],
@@ -280,7 +280,7 @@ def call_text(calls):
 
 def tools(r, size, held, kind=None):
     """kind: tool_call, tool_two (two calls at once), tool_new (a tool never seen), tool_answer (the tool has replied) or tool_none."""
-    kind = kind or r.choices(["tool_call", "tool_two", "tool_new", "tool_answer", "tool_none"], [40, 12, 8, 28, 12])[0]
+    kind = kind or r.choices(["tool_call", "tool_two", "tool_new", "tool_answer", "tool_none"], [36, 10, 12, 30, 12])[0]
     known = known_tools(r)
     if kind == "tool_two":
         t = pick(r, known[:2])
@@ -375,8 +375,8 @@ def raw(r, size, held):
 
 
 TASKS = {  # function, share of the samples
-    "count": (count, 3), "count_long": (count_long, 0.5), "fact": (fact, 30), "needle": (needle, 24), "copy": (copy, 7),
-    "series": (series, 3), "tools": (tools, 26), "json": (as_json, 22), "story": (story, 4), "raw": (raw, 2),
+    "count": (count, 4), "count_long": (count_long, 0.5), "fact": (fact, 30), "needle": (needle, 24), "copy": (copy, 9),
+    "series": (series, 5), "tools": (tools, 26), "json": (as_json, 22), "story": (story, 4), "raw": (raw, 2),
 }
 SHORT = ["count", "fact", "copy", "series", "json"]
 
