@@ -1,10 +1,13 @@
 """Measure a qwen3-tiny folder with Hugging Face transformers: exact match of greedy answers on held-out samples.
 
-    python eval.py --model qwen3-tiny [--n 50] [--dtype float32|bfloat16]    the accuracy table
-    python eval.py --model qwen3-tiny --examples                             the fixed exchanges, in fp32 and bf16
+    python eval.py --model ../qwen3-tiny [--n 200] [--dtype bfloat16]     the accuracy table
+    python eval.py --model ../qwen3-tiny --generate --n 50                the same by generating
+    python eval.py --model ../qwen3-tiny --examples                       the fixed exchanges, in fp32 and bf16
 
-Held out: the seed of every sample.
-The reasoning may differ from the reference; what comes after </think> must be equal to the character.
+A greedy answer is equal to the reference, reasoning included, exactly when each of its tokens is the most likely one
+after the reference so far: one forward pass tells. With --generate the answer is generated, and only what comes after
+</think> must be equal, to the character.
+Held out: the seed of every sample. WRONG=1 shows the answers that are not right.
 """
 import argparse
 import json
@@ -12,14 +15,12 @@ import os
 import random
 
 import torch
-from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import data
-import train
 
-TASKS = ["count", "count_long", "fact", "copy", "series", "tools", "json", "story"]
-LENGTHS = [100, 250, 500, 1000]
+TOOLS = ["tool_call", "tool_two", "tool_new", "tool_answer", "tool_none"]
+TASKS = ["fact", "needle 100", "needle 250", "needle 500", "needle 1000", *TOOLS, "json", "story", "count", "count_long", "series", "copy"]
 
 WEATHER = {"type": "function", "function": {"name": "get_weather", "description": "Get the current weather for a city.", "parameters": {
     "type": "object", "properties": {"city": {"type": "string", "description": "The name of the city."}}, "required": ["city"]}}}
@@ -67,69 +68,54 @@ class Model:
 
 
 def score(model, samples, batch=25):
-    """Shares of equal answers, by the task's name."""
-    tally = {}
+    """Whether each generated answer is the reference."""
+    right = []
     samples = sorted(samples, key=lambda s: (len(s["answer"]) // 200, len(model.prompt(s))))
     for i in range(0, len(samples), batch):
         part = samples[i:i + batch]
         limit = 16 + max(len(model.tok(s["answer"] + (s["reason"] if s["think"] else ""))["input_ids"]) for s in part)
         for s, said in zip(part, model.greedy([model.prompt(s) for s in part], limit)):
             ok = said.split("</think>")[-1].strip() == s["answer"]
-            tally.setdefault(s["task"], []).append(ok)
+            right.append(ok)
             if os.environ.get("WRONG") and not ok:
                 print(f"  {s['task']}: {s['messages'][-1]['content'][-90:]!r}\n    want {s['answer'][-90:]!r}\n    said {said[-90:]!r}")
-    return tally
+    return right
 
 
 @torch.inference_mode()
 def score_forced(model, samples):
-    """The same without generating: a greedy answer is the reference, reasoning included, exactly when each of its
-    tokens is the most likely one after the reference so far. A little stricter than `score`; the model is the packed
-    one of train.py with the published weights, under bf16 autocast."""
-    if not hasattr(model, "packed"):
-        model.packed = train.Qwen3(train.CONFIG)
-        model.packed.load_state_dict({k: v.float() for k, v in model.lm.state_dict().items() if k != "lm_head.weight"})
-        model.render = data.Renderer(Tokenizer.from_file(os.path.join(model.path, "tokenizer.json")))
-    tally, docs = {}, [(s["task"], *model.render.ids(s)) for s in samples]
-    while docs:
-        part, total = [], 0
-        while docs and (not part or total + len(docs[-1][1]) <= 4096):
-            part.append(docs.pop())
-            total += len(part[-1][1])
-        where, want, at = [], [], 0
-        for _, x, _, start in part:
-            where += range(at + start - 1, at + len(x) - 1)
-            want += x[start:]
-            at += len(x)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = model.packed(torch.tensor([t for d in part for t in d[1]]), [len(d[1]) for d in part], torch.tensor(where))
-        hit, at = (logits.argmax(-1) == torch.tensor(want)).tolist(), 0
-        for task, x, _, start in part:
-            tally.setdefault(task, []).append(all(hit[at:at + len(x) - start]))
-            at += len(x) - start
-    return tally
+    """Whether each token of the reference is the most likely one, one sample at a time."""
+    if not hasattr(model, "render"):
+        model.render = data.Renderer(model.tok.backend_tokenizer)
+    right = []
+    for s in samples:
+        ids, _, start = model.render.ids(s)
+        said = model.lm(torch.tensor([ids[:-1]]), logits_to_keep=len(ids) - start).logits[0].argmax(-1).tolist()
+        right.append(said == ids[start:])
+        if os.environ.get("WRONG") and not right[-1]:
+            i = next(i for i, (a, b) in enumerate(zip(ids[start:], said)) if a != b)
+            print(f"  {s['task']}: {s['messages'][-1]['content'][-90:]!r}\n    after {model.tok.decode(ids[start:start + i])[-60:]!r} "
+                  f"want {model.tok.decode(ids[start + i:start + i + 1])!r}, said {model.tok.decode(said[i:i + 1])!r}")
+    return right
+
+
+def held_out(task, think, n, seed):
+    rng = random.Random(f"{seed} {task} {think}")
+    for _ in range(n):
+        if task.startswith("needle"):
+            s = data.needle(rng, 1.0, True, tokens=int(task.split()[1]))
+        elif task in TOOLS:
+            s = data.tools(rng, 1.0, True, kind=task)
+        else:
+            s = data.sample(rng, 1.0, True, task)
+        yield dict(s, think=think)
 
 
 def table(model, n, seed, score):
     print("| task | thinking off | thinking on | samples of each |\n| --- | --- | --- | --- |")
-    rows = {}
-    for task in TASKS + [f"needle {k}" for k in LENGTHS]:
-        count = n if task not in ("story", "count_long", "needle 1000", "needle 1500") else max(10, n // 2)
-        for think in (False, True):
-            rng, samples = random.Random(f"{seed} {task} {think}"), []
-            while len(samples) < count:
-                if task.startswith("needle"):
-                    k = int(task.split()[1])
-                    s = data.needle(rng, 1.0, True, tokens=k, task=f"needle, about {k} tokens")
-                else:
-                    s = data.sample(rng, 1.0, True, task)
-                samples.append(dict(s, think=think))
-            for name, oks in score(model, samples).items():
-                rows.setdefault(name, {})[think] = oks
-        for name in list(rows):
-            if len(rows[name]) == 2:
-                off, on = rows[name][False], rows.pop(name)[True]
-                print(f"| {name} | {100 * sum(off) / len(off):.0f} % | {100 * sum(on) / len(on):.0f} % | {len(off)}, {len(on)} |", flush=True)
+    for task in TASKS:
+        off, on = (score(model, list(held_out(task, think, n, seed))) for think in (False, True))
+        print(f"| {task} | {100 * sum(off) / n:.1f} % | {100 * sum(on) / n:.1f} % | {n} |", flush=True)
 
 
 def examples(path):
@@ -147,19 +133,19 @@ def examples(path):
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--model", default="qwen3-tiny")
-    ap.add_argument("--n", type=int, default=50)
+    ap.add_argument("--model", default="../qwen3-tiny")
+    ap.add_argument("--n", type=int, default=200)
     ap.add_argument("--seed", type=int, default=123456)
     ap.add_argument("--dtype", default="bfloat16", choices=["float32", "bfloat16"])
     ap.add_argument("--threads", type=int, default=2)
-    ap.add_argument("--forced", action="store_true", help="no generation: much quicker")
+    ap.add_argument("--generate", action="store_true", help="generate the answers: much slower")
     ap.add_argument("--examples", action="store_true")
     args = ap.parse_args()
     torch.set_num_threads(args.threads)
     if args.examples:
         examples(args.model)
     else:
-        table(Model(args.model, getattr(torch, args.dtype)), args.n, args.seed, score_forced if args.forced else score)
+        table(Model(args.model, getattr(torch, args.dtype)), args.n, args.seed, score if args.generate else score_forced)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""What counts as the same reply: ids, times and fingerprints masked, log probabilities within bf16's noise."""
+"""What counts as the same reply: ids and times masked, log probabilities within bf16's noise."""
+
 import re
 
 # bf16 logits around 10 are 0.06 apart, and both servers round along the way.
@@ -32,7 +33,15 @@ def differences(want, have, path="", text="greedy", out=None):
     """Lines that say where `have` (ours) is not what `want` (vLLM's) is."""
     out = [] if out is None else out
     key = path.rsplit(".", 1)[-1]
-    if text == "free" and key in ("content", "text", "token_ids", "finish_reason", "stop_reason", "completion_tokens", "total_tokens"):
+    if text == "free" and key in (
+        "content",
+        "text",
+        "token_ids",
+        "finish_reason",
+        "stop_reason",
+        "completion_tokens",
+        "total_tokens",
+    ):
         if type(want) is not type(have) and want is not None and have is not None:
             out.append(f"{path}: vLLM has a {type(want).__name__}, we a {type(have).__name__}")
     elif key in LOGPROBS and want and have:
@@ -40,8 +49,13 @@ def differences(want, have, path="", text="greedy", out=None):
     elif isinstance(want, dict) and isinstance(have, dict):
         if list(want) != list(have):
             gone, more = [k for k in want if k not in have], [k for k in have if k not in want]
-            out.append(f"{path}: " + (f"missing {gone} " if gone else "") + (f"additional {more}" if more else "")
-                       if gone or more else f"{path}: the order of keys is {list(have)}, vLLM's {list(want)}")
+            out.append(
+                f"{path}: "
+                + (f"missing {gone} " if gone else "")
+                + (f"additional {more}" if more else "")
+                if gone or more
+                else f"{path}: the order of keys is {list(have)}, vLLM's {list(want)}"
+            )
         for k in want:
             if k in have:
                 differences(want[k], have[k], f"{path}.{k}", text, out)
@@ -61,7 +75,9 @@ def short(value):
 
 def logprobs(want, have, path, text, out):
     """Either form, or a prompt's; alternatives may change places within the noise."""
-    if isinstance(want, list) and isinstance(have, list):  # of a prompt: None, then {id: {logprob, rank, decoded_token}}
+    if isinstance(want, list) and isinstance(
+        have, list
+    ):  # of a prompt: None, then {id: {logprob, rank, decoded_token}}
         if len(want) != len(have):
             out.append(f"{path}: {len(have)} positions, vLLM has {len(want)}")
         for i, (a, b) in enumerate(zip(want, have)):
@@ -70,7 +86,12 @@ def logprobs(want, have, path, text, out):
             elif a:
                 if list(a)[0] != list(b)[0]:
                     out.append(f"{path}[{i}]: the first token is {list(b)[0]}, vLLM's {list(a)[0]}")
-                alternatives({k: v["logprob"] for k, v in a.items()}, {k: v["logprob"] for k, v in b.items()}, f"{path}[{i}]", out)
+                alternatives(
+                    {k: v["logprob"] for k, v in a.items()},
+                    {k: v["logprob"] for k, v in b.items()},
+                    f"{path}[{i}]",
+                    out,
+                )
                 for k in a.keys() & b.keys():
                     if list(a[k]) != list(b[k]) or a[k]["decoded_token"] != b[k]["decoded_token"]:
                         out.append(f"{path}[{i}].{k}: {short(b[k])}, vLLM has {short(a[k])}")
@@ -86,12 +107,19 @@ def logprobs(want, have, path, text, out):
             if list(a) != list(b) or len(a["top_logprobs"]) != len(b["top_logprobs"]):
                 out.append(f"{at}: {short(b)}, vLLM has {short(a)}")
             elif text == "greedy":
-                if (a["token"], a["bytes"]) != (b["token"], b["bytes"]) or not close(a["logprob"], b["logprob"]):
+                if (a["token"], a["bytes"]) != (b["token"], b["bytes"]) or not close(
+                    a["logprob"], b["logprob"]
+                ):
                     out.append(f"{at}: {short(b)}, vLLM has {short(a)}")
-                named = [{(t["token"], str(t["bytes"])): t["logprob"] for t in x["top_logprobs"]} for x in (a, b)]
+                named = [
+                    {(t["token"], str(t["bytes"])): t["logprob"] for t in x["top_logprobs"]}
+                    for x in (a, b)
+                ]
                 alternatives(*named, f"{at}.top_logprobs", out)
         if len(want["content"]) != len(have["content"]) and text == "greedy":
-            out.append(f"{path}.content: {len(have['content'])} tokens, vLLM has {len(want['content'])}")
+            out.append(
+                f"{path}.content: {len(have['content'])} tokens, vLLM has {len(want['content'])}"
+            )
         return
     for k in ("text_offset", "tokens") if text == "greedy" else ():
         if want[k] != have[k]:
@@ -131,5 +159,8 @@ def texts(reply):
     if "events" in reply:
         return joined(reply["events"])
     if isinstance(reply.get("json"), dict):
-        return {c["index"]: c.get("text") or (c.get("message") or {}).get("content") or "" for c in reply["json"].get("choices", [])}
+        return {
+            c["index"]: c.get("text") or (c.get("message") or {}).get("content") or ""
+            for c in reply["json"].get("choices", [])
+        }
     return {}

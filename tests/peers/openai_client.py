@@ -1,8 +1,9 @@
 """The official openai client against a running server: what an application sees.
 
-    python openai_client.py --ours BINARY      starts `BINARY serve models/qwen3-tiny`
-    python openai_client.py --peer SCRIPT      the same against the real vLLM, to check the suite itself
+python openai_client.py --ours BINARY      starts `BINARY serve models/qwen3-tiny`
+python openai_client.py --peer SCRIPT      the same against the real vLLM, to check the suite itself
 """
+
 import argparse
 import asyncio
 import math
@@ -29,7 +30,13 @@ class Suite:
         self.client = openai.OpenAI(base_url=self.url, api_key=key, max_retries=0, timeout=120)
 
     def chat(self, ask="Who are you?", client=None, **more):
-        fields = dict(model=MODEL, messages=[{"role": "user", "content": ask}], temperature=0, max_tokens=64, extra_body=QUIET)
+        fields = dict(
+            model=MODEL,
+            messages=[{"role": "user", "content": ask}],
+            temperature=0,
+            max_tokens=64,
+            extra_body=QUIET,
+        )
         fields.update(more)
         return (client or self.client).chat.completions.create(**fields)
 
@@ -50,7 +57,10 @@ class Suite:
         assert choice.message.role == "assistant" and choice.message.content == WHO, choice
         assert choice.finish_reason == "stop" and reply.object == "chat.completion"
         usage = reply.usage
-        assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens and usage.completion_tokens > 10, usage
+        assert (
+            usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
+            and usage.completion_tokens > 10
+        ), usage
 
     def a_stream_says_the_same(self):
         chunks = list(self.chat(stream=True, stream_options={"include_usage": True}))
@@ -61,10 +71,14 @@ class Suite:
 
     def a_story_streams(self):
         began, times, text = time.monotonic(), [], ""
-        for chunk in self.chat("Tell me a story about a fox named Mira.", stream=True, max_tokens=400):
+        for chunk in self.chat(
+            "Tell me a story about a fox named Mira.", stream=True, max_tokens=400
+        ):
             times.append(time.monotonic() - began)
             text += chunk.choices[0].delta.content or ""
-        assert text.startswith("Once upon a time there was a fox named Mira.") and text.endswith("The end."), text
+        assert text.startswith("Once upon a time there was a fox named Mira.") and text.endswith(
+            "The end."
+        ), text
         assert len(times) > 100 and times[0] < times[-1] / 4, (len(times), times[0], times[-1])
 
     def characters_stay_whole(self):
@@ -75,7 +89,9 @@ class Suite:
 
     def n_gives_several(self):
         reply = self.chat(n=3, temperature=1.5, seed=1, max_tokens=12)
-        assert [c.index for c in reply.choices] == [0, 1, 2] and len({c.message.content for c in reply.choices}) > 1, reply
+        assert [c.index for c in reply.choices] == [0, 1, 2] and len(
+            {c.message.content for c in reply.choices}
+        ) > 1, reply
         said, ends = {}, {}
         for chunk in self.chat(n=3, temperature=1.5, seed=1, max_tokens=12, stream=True):
             for c in chunk.choices:
@@ -86,7 +102,12 @@ class Suite:
 
     def a_seed_repeats(self):
         def say(seed):
-            return self.chat("Tell me a joke.", temperature=2, seed=seed, max_tokens=24).choices[0].message.content
+            return (
+                self.chat("Tell me a joke.", temperature=2, seed=seed, max_tokens=24)
+                .choices[0]
+                .message.content
+            )
+
         first = [say(s) for s in range(4)]
         assert first == [say(s) for s in range(4)] and len(set(first)) > 1, first
 
@@ -98,27 +119,41 @@ class Suite:
         assert said.removesuffix("<|im_end|>") == WHO, said
         for row in rows:
             top = [t.logprob for t in row.top_logprobs]
-            assert len(top) == 3 and row.top_logprobs[0].token == row.token and top == sorted(top, reverse=True), row
+            assert (
+                len(top) == 3
+                and row.top_logprobs[0].token == row.token
+                and top == sorted(top, reverse=True)
+            ), row
             assert row.logprob <= 0 and sum(map(math.exp, top)) < 1.001, row
 
     def completion_logprobs_fit(self):
         choice = self.completion(logprobs=2, echo=True).choices[0]
         lp = choice.logprobs
-        assert "".join(lp.tokens) == choice.text and choice.text.startswith("The capital of Japan is"), choice
+        assert "".join(lp.tokens) == choice.text and choice.text.startswith(
+            "The capital of Japan is"
+        ), choice
         assert lp.text_offset == [len("".join(lp.tokens[:i])) for i in range(len(lp.tokens))], lp
         assert lp.token_logprobs[0] is None and all(x <= 0 for x in lp.token_logprobs[1:]), lp
         assert all(lp.tokens[i] in top for i, top in enumerate(lp.top_logprobs) if i), lp
 
     def stop_strings_stop(self):
         choice = self.chat(stop=["small", "zzz"]).choices[0]
-        assert choice.message.content == WHO[:WHO.index("small")] and choice.finish_reason == "stop", choice
+        assert (
+            choice.message.content == WHO[: WHO.index("small")] and choice.finish_reason == "stop"
+        ), choice
         assert choice.stop_reason == "small", choice
-        parts = "".join(c.choices[0].delta.content or "" for c in self.chat(stop="e mode", stream=True))
-        assert WHO.startswith(parts) and "e mode" not in parts and parts == WHO.split("e mode")[0], parts
+        parts = "".join(
+            c.choices[0].delta.content or "" for c in self.chat(stop="e mode", stream=True)
+        )
+        assert (
+            WHO.startswith(parts) and "e mode" not in parts and parts == WHO.split("e mode")[0]
+        ), parts
 
     def max_tokens_ends(self):
         reply = self.chat(max_tokens=3)
-        assert reply.choices[0].finish_reason == "length" and reply.usage.completion_tokens == 3, reply
+        assert (
+            reply.choices[0].finish_reason == "length" and reply.usage.completion_tokens == 3
+        ), reply
         reply = self.chat(max_tokens=None, max_completion_tokens=2)
         assert reply.usage.completion_tokens == 2, reply
 
@@ -129,14 +164,18 @@ class Suite:
         assert text == reply.choices[0].text, text
 
     def bad_requests_are_explained(self):
-        for fields, part, param in ((dict(temperature=-1), "temperature must be non-negative", "temperature"),
-                                    (dict(extra_body={"max_tokens": "abc"}), "int_parsing", "body.max_tokens"),
-                                    (dict(logprobs=True, top_logprobs=30), "greater than max allowed: 20", "logprobs"),
-                                    (dict(stop=["a"] * 5), "at most 4 items", "body.stop")):
+        for fields, part, param in (
+            (dict(temperature=-1), "temperature must be non-negative", "temperature"),
+            (dict(extra_body={"max_tokens": "abc"}), "int_parsing", "body.max_tokens"),
+            (dict(logprobs=True, top_logprobs=30), "greater than max allowed: 20", "logprobs"),
+            (dict(stop=["a"] * 5), "at most 4 items", "body.stop"),
+        ):
             try:
                 self.chat(**fields)
             except openai.BadRequestError as e:
-                assert e.status_code == 400 and part in e.message and e.body["param"] == param, e.body
+                assert (
+                    e.status_code == 400 and part in e.message and e.body["param"] == param
+                ), e.body
             else:
                 raise AssertionError(f"{fields} was accepted")
 
@@ -144,7 +183,10 @@ class Suite:
         try:
             self.chat(model="nope")
         except openai.NotFoundError as e:
-            assert "The model `nope` does not exist." in e.message and e.body["type"] == "NotFoundError", e.body
+            assert (
+                "The model `nope` does not exist." in e.message
+                and e.body["type"] == "NotFoundError"
+            ), e.body
         else:
             raise AssertionError("the model nope was found")
 
@@ -155,10 +197,18 @@ class Suite:
             assert e.status_code == 401
         else:
             raise AssertionError("a wrong key was accepted")
-        assert send(self.port, "GET", "/v1/models")["status"] == 401 and send(self.port, "GET", "/health")["status"] == 200
+        assert (
+            send(self.port, "GET", "/v1/models")["status"] == 401
+            and send(self.port, "GET", "/health")["status"] == 200
+        )
 
     def many_at_once_say_the_same(self):
-        asks = ["Who are you?", "What is the capital of France?", "What is prefix caching?", "Tell me a story about a fox named Mira."] * 4
+        asks = [
+            "Who are you?",
+            "What is the capital of France?",
+            "What is prefix caching?",
+            "Tell me a story about a fox named Mira.",
+        ] * 4
         alone = [self.chat(a, max_tokens=60).choices[0].message.content for a in asks[:4]] * 4
 
         async def one(client, ask):
@@ -166,12 +216,20 @@ class Suite:
             return "".join([c.choices[0].delta.content or "" async for c in stream])
 
         async def together():
-            async with openai.AsyncOpenAI(base_url=self.url, api_key=self.key, max_retries=0, timeout=120) as client:
+            async with openai.AsyncOpenAI(
+                base_url=self.url, api_key=self.key, max_retries=0, timeout=120
+            ) as client:
                 return await asyncio.gather(*(one(client, a) for a in asks))
+
         assert asyncio.run(together()) == alone
 
     def a_client_may_leave(self):
-        stream = self.chat("Tell me a story about a fox named Mira.", stream=True, max_tokens=3000, extra_body=dict(QUIET, ignore_eos=True))
+        stream = self.chat(
+            "Tell me a story about a fox named Mira.",
+            stream=True,
+            max_tokens=3000,
+            extra_body=dict(QUIET, ignore_eos=True),
+        )
         for _ in range(3):
             next(stream)
         stream.close()
@@ -183,21 +241,44 @@ class Suite:
 
     def running(self):
         lines = send(self.port, "GET", "/metrics")["raw"].splitlines()
-        (value,) = [float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("vllm:num_requests_running{")]
+        (value,) = [
+            float(line.rsplit(" ", 1)[1])
+            for line in lines
+            if line.startswith("vllm:num_requests_running{")
+        ]
         return value
 
 
-TESTS = [name for name, f in vars(Suite).items() if callable(f) and not name.startswith("_") and name not in ("chat", "completion", "running")]
+TESTS = [
+    name
+    for name, f in vars(Suite).items()
+    if callable(f) and not name.startswith("_") and name not in ("chat", "completion", "running")
+]
 
 
 def main():
-    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     ap.add_argument("--ours", help="the glassbox binary")
     ap.add_argument("--peer", help="the script that runs vLLM")
     ap.add_argument("--model", default=os.path.join(ROOT, "models/qwen3-tiny"))
     ap.add_argument("--only", default="")
     args = ap.parse_args()
-    flags = ["--served-model-name", MODEL, "--host", "127.0.0.1", "--port", "{port}", "--max-model-len", "4096", "--block-size", "64", "--api-key", "secret"]
+    flags = [
+        "--served-model-name",
+        MODEL,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "{port}",
+        "--max-model-len",
+        "4096",
+        "--block-size",
+        "64",
+        "--api-key",
+        "secret",
+    ]
     failed, tests = [], [t for t in TESTS if args.only in t]
     with Server("openai-suite", [args.ours or args.peer, "serve", args.model, *flags]) as server:
         suite = Suite(server, "secret")
@@ -205,10 +286,16 @@ def main():
             began = time.monotonic()
             try:
                 getattr(suite, name)()
-                print(f"ok   {name.replace('_', ' ')} ({time.monotonic() - began:.2f} s)", flush=True)
+                print(
+                    f"ok   {name.replace('_', ' ')} ({time.monotonic() - began:.2f} s)", flush=True
+                )
             except Exception:
                 failed.append(name)
-                print(f"FAIL {name.replace('_', ' ')}\n    " + traceback.format_exc().replace("\n", "\n    "), flush=True)
+                print(
+                    f"FAIL {name.replace('_', ' ')}\n    "
+                    + traceback.format_exc().replace("\n", "\n    "),
+                    flush=True,
+                )
     print(f"openai {openai.__version__}: {len(tests) - len(failed)} of {len(tests)} passed")
     sys.exit(1 if failed else 0)
 

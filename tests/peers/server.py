@@ -1,4 +1,8 @@
-"""Servers under test and plain HTTP to them: standard library only, so that nothing tidies a request up."""
+"""Servers under test and plain HTTP to them.
+
+Standard library only, so that nothing tidies a request up.
+"""
+
 import http.client
 import json
 import os
@@ -21,11 +25,18 @@ class Server:
 
     def __init__(self, name, command, env=None, patience=300):
         self.name, self.port = name, free_port()
-        self.log = tempfile.NamedTemporaryFile("w+", prefix=f"peer-{name}-", suffix=".log", delete=False)
+        self.log = tempfile.NamedTemporaryFile(
+            "w+", prefix=f"peer-{name}-", suffix=".log", delete=False
+        )
         command = [str(c).replace("{port}", str(self.port)) for c in command]
         self.started = time.monotonic()
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True,
-                                        env=dict(os.environ, **(env or {})))
+        self.process = subprocess.Popen(
+            command,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=dict(os.environ, **(env or {})),
+        )
         while True:
             if self.process.poll() is not None:
                 self.fail(f"ended with exit code {self.process.returncode} before it was ready")
@@ -52,7 +63,9 @@ class Server:
             try:
                 if os.getpgid(int(pid)) == self.process.pid:
                     with open(f"/proc/{pid}/status") as f:
-                        total += sum(int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM"))
+                        total += sum(
+                            int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM")
+                        )
             except (OSError, ProcessLookupError):
                 continue
         return total
@@ -86,8 +99,8 @@ class Server:
 def send(port, method, path, body=None, headers=None, timeout=120):
     """One exchange on a connection of its own.
 
-    `body`: bytes as they are, anything else as JSON. The reply: `status`, `headers` (lower case), and `raw`,
-    parsed into `events` for a stream, `json` for JSON.
+    `body`: bytes as they are, anything else as JSON. The reply: `status`, `headers` (lower case),
+    and `raw`, parsed into `events` for a stream, `json` for JSON.
     """
     headers = dict(headers or {})
     if body is not None and not isinstance(body, bytes):
@@ -99,7 +112,9 @@ def send(port, method, path, body=None, headers=None, timeout=120):
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
         raw = answer.read().decode("utf-8", "replace")
-        reply = dict(status=answer.status, headers={k.lower(): v for k, v in answer.getheaders()}, raw=raw)
+        reply = dict(
+            status=answer.status, headers={k.lower(): v for k, v in answer.getheaders()}, raw=raw
+        )
     finally:
         connection.close()
     kind = reply["headers"].get("content-type", "")

@@ -1,26 +1,40 @@
 """Compare Glassbox with the real vLLM, request by request.
 
-    python3 vllm.py --vllm PEER --ours BINARY [--model DIR] [--record FILE]     both servers, live
-    python3 vllm.py --vllm PEER --record FILE                                   record vLLM's replies alone
-    python3 vllm.py --ours BINARY --recorded FILE                               against recorded replies
+    python3 vllm.py --vllm PEER --ours BINARY [--record FILE]     both servers, live
+    python3 vllm.py --vllm PEER --record FILE                     record vLLM's replies alone
+    python3 vllm.py --ours BINARY --recorded FILE                 against recorded replies
     ... [--only WORD] [--all]        some cases; also those that wait for a later feature
 
-Every status, content type, header that matters, body and chunk is compared field by field. Greedy text must be the
-same; where it is not, vLLM's own log probabilities at the first token that differs decide: a gap of the two best below
-0.05 is a tie, is counted and printed, and anything else is a failure.
+Every status, content type, header that matters, body and chunk is compared field by field. Greedy
+text must be the same; where it is not, vLLM's own log probabilities at the first token that differs
+decide: a gap of the two best below 0.05 is a tie, is counted and printed, and anything else is a
+failure.
 """
+
 import argparse
 import base64
 import json
 import os
 import sys
 
+import refused  # noqa: F401  adds its cases
 from cases import CASES
 from diff import HEADERS, differences, masked, texts
 from server import Server, send
 
 TIE = 0.05
-FLAGS = ["--served-model-name", "qwen3-tiny", "--max-model-len", "4096", "--block-size", "64", "--host", "127.0.0.1", "--port", "{port}"]
+FLAGS = [
+    "--served-model-name",
+    "qwen3-tiny",
+    "--max-model-len",
+    "4096",
+    "--block-size",
+    "64",
+    "--host",
+    "127.0.0.1",
+    "--port",
+    "{port}",
+]
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -29,7 +43,7 @@ def ask(port, case):
 
 
 def steps(port, case):
-    """[(text, gap of the two best)] of vLLM's greedy tokens, by the same request with log probabilities."""
+    """[(text, gap of the two best)] of vLLM's greedy tokens: the same request, with logprobs."""
     body = {k: v for k, v in case["body"].items() if k not in ("stream", "stream_options", "echo")}
     is_chat = case["path"].endswith("chat/completions")
     body.update(dict(logprobs=True, top_logprobs=2) if is_chat else dict(logprobs=2))
@@ -40,15 +54,26 @@ def steps(port, case):
     for choice in reply["json"]["choices"]:
         lp = choice["logprobs"] or {}
         if is_chat:
-            rows = [(t["token"], [x["logprob"] for x in t["top_logprobs"]]) for t in lp.get("content") or []]
+            rows = [
+                (t["token"], [x["logprob"] for x in t["top_logprobs"]])
+                for t in lp.get("content") or []
+            ]
         else:
             rows = [(t, list(top.values())) for t, top in zip(lp["tokens"], lp["top_logprobs"])]
-        out += [(token, sorted(top)[-1] - sorted(top)[-2] if len(top) > 1 else 99.0) for token, top in rows]
+        out += [
+            (token, sorted(top)[-1] - sorted(top)[-2] if len(top) > 1 else 99.0)
+            for token, top in rows
+        ]
     return out
 
 
 def has_text(case, reply):
-    return case["text"] == "greedy" and reply["status"] == 200 and isinstance(case["body"], dict) and any(texts(reply).values())
+    return (
+        case["text"] == "greedy"
+        and reply["status"] == 200
+        and isinstance(case["body"], dict)
+        and any(texts(reply).values())
+    )
 
 
 def smallest_gap(port, case, reply):
@@ -66,21 +91,49 @@ def recording(case, reply, gap):
             sent = dict(body_base64=base64.b64encode(body).decode())
     else:
         sent = {} if body is None else dict(body=json.dumps(body, ensure_ascii=False))
-    answer = dict(status=reply["status"], headers={h: reply["headers"][h] for h in HEADERS if h in reply["headers"]})
-    answer.update({k: masked(reply[k]) for k in ("json", "events") if k in reply} or dict(text=reply["raw"]))
-    return dict(name=case["name"], method=case["method"], path=case["path"], headers=case["headers"], **sent, text=case["text"],
-                **({"later": case["later"]} if case["later"] else {}), **({} if gap is None else {"gap": gap}), reply=answer)
+    answer = dict(
+        status=reply["status"],
+        headers={h: reply["headers"][h] for h in HEADERS if h in reply["headers"]},
+    )
+    answer.update(
+        {k: masked(reply[k]) for k in ("json", "events") if k in reply} or dict(text=reply["raw"])
+    )
+    return dict(
+        name=case["name"],
+        method=case["method"],
+        path=case["path"],
+        headers=case["headers"],
+        **sent,
+        text=case["text"],
+        **({"later": case["later"]} if case["later"] else {}),
+        **({} if gap is None else {"gap": gap}),
+        reply=answer,
+    )
 
 
 def compare(want, reply, text):
     """The differences of a live reply from a recorded one."""
-    have = dict(status=reply["status"], headers={h: reply["headers"][h] for h in HEADERS if h in reply["headers"]})
-    have.update({k: masked(reply[k]) for k in ("json", "events") if k in reply} or dict(text=reply["raw"]))
+    have = dict(
+        status=reply["status"],
+        headers={h: reply["headers"][h] for h in HEADERS if h in reply["headers"]},
+    )
+    have.update(
+        {k: masked(reply[k]) for k in ("json", "events") if k in reply} or dict(text=reply["raw"])
+    )
     if "location" in have["headers"]:  # absolute, with the port
-        have["headers"]["location"] = want["headers"]["location"] if have["headers"]["location"].endswith("/v1/models") else "?"
+        have["headers"]["location"] = (
+            want["headers"]["location"]
+            if have["headers"]["location"].endswith("/v1/models")
+            else "?"
+        )
     if "events" in want and "events" in have and len(want["events"]) != len(have["events"]):
-        where = "\n      ".join(json.dumps(e, ensure_ascii=False)[:150] for e in have["events"][:12])
-        return [f"{len(have['events'])} events, vLLM sent {len(want['events'])}; ours begin\n      {where}"]
+        where = "\n      ".join(
+            json.dumps(e, ensure_ascii=False)[:150] for e in have["events"][:12]
+        )
+        return [
+            f"{len(have['events'])} events, vLLM sent {len(want['events'])}; ours begin\n"
+            f"      {where}"
+        ]
     return [d.lstrip(".") for d in differences(want, have, "", text)]
 
 
@@ -101,7 +154,9 @@ def is_tie(case, want, reply, gap, vllm):
 
 
 def main():
-    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     ap.add_argument("--vllm", help="the script that runs vLLM")
     ap.add_argument("--ours", help="the glassbox binary")
     ap.add_argument("--model", default=os.path.join(ROOT, "models/qwen3-tiny"))
@@ -154,21 +209,33 @@ def run(cases, vllm, ours, old, args):
             same += 1
         elif is_tie(case, record["reply"], found[1], record.get("gap"), vllm):
             ties.append(case["name"])
-            print(f"tie  {case['name']}: the texts part where vLLM's two best tokens are {record['gap']} apart")
+            print(
+                f"tie  {case['name']}: the texts part at a tie; "
+                f"vLLM's two best tokens come within {record['gap']}"
+            )
         else:
             failed.append(case["name"])
-            print(f"FAIL {case['name']}: {case['method']} {case['path']}\n    " + "\n    ".join(found[0]), flush=True)
+            print(
+                f"FAIL {case['name']}: {case['method']} {case['path']}\n    "
+                + "\n    ".join(found[0]),
+                flush=True,
+            )
     if args.record and vllm:
         write(args.record, records)
         print(f"{len(records)} replies of vLLM recorded in {args.record}")
     if ours:
-        print(f"{same} the same, {len(ties)} ties, {len(failed)} different, {waiting} wait for a later feature")
+        print(
+            f"{same} the same, {len(ties)} ties, {len(failed)} different, "
+            f"{waiting} wait for a later feature"
+        )
     return not failed
 
 
 def try_ours(case, record, ours):
-    """Our reply when it is the same, otherwise (differences, our reply). Streams get a second try: a slow reader is sent
-    several tokens in one chunk, by either server."""
+    """Our reply when it is the same, otherwise (differences, our reply).
+
+    Streams get a second try: either server sends a slow reader several tokens in one chunk.
+    """
     for last in (False, True):
         try:
             reply = ask(ours.port, case)
