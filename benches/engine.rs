@@ -4,11 +4,11 @@
 //! the time is the engine's own. `cargo bench --bench engine`.
 
 use glassbox::engine::{Core, EngineConfig, Generation, NewRequest, PrefixCaching, Turn};
-use glassbox::kv::{BlockHasher, HashAlgo};
+use glassbox::kv::BlockHasher;
 use glassbox::runner::Limits;
 use glassbox::runner::sim::{SimBackend, SimConfig};
-use glassbox::scheduler::{Policy, SchedulerConfig};
-use glassbox::types::SamplingParams;
+use glassbox::scheduler::SchedulerConfig;
+use glassbox::types::{HashAlgo, Policy, SamplingParams};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

@@ -69,8 +69,8 @@ impl SchedulerSettings {
 
 #[cfg(test)]
 mod tests {
-    use super::super::settings::Policy;
     use super::*;
+    use crate::types::Policy;
 
     fn settings(seqs: Option<usize>, tokens: Option<usize>) -> SchedulerSettings {
         SchedulerSettings {

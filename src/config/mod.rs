@@ -5,7 +5,6 @@
 //! flags. The second, `resolve`, checks values and groups them. What needs the model's dimensions
 //! comes when these are known: [`limits`] and [`memory`].
 
-mod chat_template;
 mod env;
 mod exit;
 mod grammar;
@@ -21,7 +20,7 @@ mod table;
 mod value;
 mod yaml;
 
-pub use env::{Env, HubEnv};
+pub use env::Env;
 pub use exit::Exit;
 pub use host::HostMemory;
 pub use python::repr_float;

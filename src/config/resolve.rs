@@ -1,12 +1,13 @@
 //! Flags and environment → [`Settings`]: every check that needs no model.
 
-use super::chat_template;
 use super::env::Env;
 use super::grammar::Raw;
 use super::python;
 use super::settings::*;
 use super::table::Status;
 use super::value::Value;
+use crate::model::{GenerationSource, LoadFormat};
+use crate::types::{HashAlgo, Policy};
 use serde_json::{Map, Value as Json};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -118,22 +119,18 @@ fn model(raw: &Raw, env: &Env) -> Result<ModelSettings, String> {
         model,
         tokenizer: raw.text("--tokenizer"),
         revision: raw.text("--revision"),
-        download_dir: raw.text("--download-dir").map(PathBuf::from),
-        token: match raw.text("--hf-token") {
-            Some(token) if !token.is_empty() => HubToken::Given(token),
-            _ => HubToken::Stored,
-        },
-        hub: env.hub.clone(),
+        hub: env.hub.clone().with_flags(
+            raw.text("--download-dir").map(PathBuf::from).as_deref(),
+            raw.text("--hf-token").as_deref(),
+        ),
         load_format: load_format(raw)?,
         seed: count(raw, "--seed", 0)? as u64,
         context: context(raw, env)?,
-        chat_template: raw.text("--chat-template").map(|v| chat_template::load(&v)).transpose()?,
+        chat_template: raw.text("--chat-template"),
         chat_template_kwargs: object(raw, "--default-chat-template-kwargs")?,
-        generation_config: match raw.text("--generation-config").as_deref() {
-            None | Some("auto") => GenerationConfig::Model,
-            Some("vllm") => GenerationConfig::Neutral,
-            Some(folder) => GenerationConfig::Folder(PathBuf::from(folder)),
-        },
+        generation_config: raw
+            .text("--generation-config")
+            .map_or_else(GenerationSource::default, |source| source.as_str().into()),
         override_generation_config: object(raw, "--override-generation-config")?,
         max_logprobs: match raw.int("--max-logprobs") {
             Some(-1) => None,
@@ -208,12 +205,9 @@ fn cache(raw: &Raw, env: &Env) -> Result<CacheSettings, String> {
         memory_bytes: from_env.or(bytes),
         num_blocks_override: at_least(raw, "--num-gpu-blocks-override", 1)?,
         prefix_caching: raw.get("--enable-prefix-caching") != Value::Bool(false),
-        hash_algo: match raw.text("--prefix-caching-hash-algo").as_deref() {
-            Some("sha256_cbor") => HashAlgo::Sha256Cbor,
-            Some("xxhash") => HashAlgo::Xxhash,
-            Some("xxhash_cbor") => HashAlgo::XxhashCbor,
-            _ => HashAlgo::Sha256,
-        },
+        hash_algo: raw
+            .text("--prefix-caching-hash-algo")
+            .map_or(Ok(HashAlgo::Sha256), |name| name.parse())?,
         hash_seed: env.python_hash_seed.clone(),
     })
 }

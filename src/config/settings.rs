@@ -3,13 +3,13 @@
 //! What depends on the model (context length, token budget, KV blocks) is settled later, by
 //! [`super::limits`] and [`super::memory`], from these settings and the model's dimensions.
 
-use super::env::HubEnv;
+use crate::model::{GenerationSource, HubOptions, LoadFormat};
+use crate::types::{HashAlgo, Policy};
 use serde_json::{Map, Value as Json};
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// The settings of one server.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     pub model: ModelSettings,
     pub cache: CacheSettings,
@@ -24,7 +24,7 @@ pub struct Settings {
 }
 
 /// Which model, and how requests see it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct ModelSettings {
     /// A folder or a hub id.
     pub model: String,
@@ -33,38 +33,21 @@ pub struct ModelSettings {
     /// A folder or a hub id; the model's own when `None`.
     pub tokenizer: Option<String>,
     pub revision: Option<String>,
-    pub download_dir: Option<PathBuf>,
-    pub token: HubToken,
-    pub hub: HubEnv,
+    /// Where models come from and where they are kept.
+    pub hub: HubOptions,
     pub load_format: LoadFormat,
     /// Of dummy weights and of requests without a seed.
     pub seed: u64,
     pub context: ContextRequest,
-    /// The text of a template that replaces the model's.
+    /// A file, a template's text or a name, in place of the model's template.
     pub chat_template: Option<String>,
     /// Variables for the chat template.
     pub chat_template_kwargs: Map<String, Json>,
-    pub generation_config: GenerationConfig,
+    pub generation_config: GenerationSource,
     /// Wins over the generation config.
     pub override_generation_config: Map<String, Json>,
     /// Most log-probabilities per token; `None` is no limit.
     pub max_logprobs: Option<u32>,
-}
-
-/// Where the token for the hub comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HubToken {
-    /// The environment, then the file that the hub's tools keep.
-    Stored,
-    Given(String),
-}
-
-/// Where weights come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LoadFormat {
-    Safetensors,
-    /// Seeded random weights from `config.json` alone.
-    Dummy,
 }
 
 /// `--max-model-len`.
@@ -76,17 +59,6 @@ pub enum ContextRequest {
     Fit,
     /// So many tokens. More than the model was made for only with `allow_long`.
     Tokens { len: usize, allow_long: bool },
-}
-
-/// Where default sampling parameters come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GenerationConfig {
-    /// The model's `generation_config.json`, when it has one.
-    Model,
-    /// Neutral values.
-    Neutral,
-    /// The `generation_config.json` of this folder.
-    Folder(PathBuf),
 }
 
 /// The KV cache.
@@ -118,27 +90,6 @@ pub enum KvMemory {
     Share(f64),
 }
 
-/// The hash of block contents, by vLLM's names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HashAlgo {
-    Sha256,
-    Sha256Cbor,
-    Xxhash,
-    XxhashCbor,
-}
-
-impl HashAlgo {
-    /// The name on the command line and in metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Sha256 => "sha256",
-            Self::Sha256Cbor => "sha256_cbor",
-            Self::Xxhash => "xxhash",
-            Self::XxhashCbor => "xxhash_cbor",
-        }
-    }
-}
-
 /// Who takes part in a step. `None` is vLLM's default, which depends on the context length.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SchedulerSettings {
@@ -154,13 +105,6 @@ pub struct SchedulerSettings {
     pub reserve_full_isl: bool,
     /// Share of blocks to keep free when a request starts, in [0, 1).
     pub watermark: f64,
-}
-
-/// The order of waiting requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
-    Fcfs,
-    Priority,
 }
 
 /// The HTTP server and the API.

@@ -1,7 +1,7 @@
 //! What the engine is told at start.
 
-use crate::kv::HashAlgo;
 use crate::scheduler::SchedulerConfig;
+use crate::types::HashAlgo;
 
 /// Settings of the engine; the sizes of the KV pool come from its backend.
 #[derive(Clone, Debug)]

@@ -7,12 +7,14 @@
 //! are run.
 
 use super::{Core, EngineConfig, EngineHandle, Generation, NewRequest, PrefixCaching, Turn};
-use crate::kv::{BlockHash, HashAlgo};
+use crate::kv::BlockHash;
 use crate::runner::sim::{SimBackend, SimConfig, context_hash, fill_logits};
 use crate::runner::{Backend, BackendError, Limits, RowSink, StepBatch, StepTiming};
 use crate::sampler::{Sampler, SamplerState};
-use crate::scheduler::{Policy, SchedulerConfig};
-use crate::types::{FinishReason, Generated, SamplingParams, StopReason, Token, TokenLogprobs};
+use crate::scheduler::SchedulerConfig;
+use crate::types::{
+    FinishReason, Generated, HashAlgo, Policy, SamplingParams, StopReason, Token, TokenLogprobs,
+};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

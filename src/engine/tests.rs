@@ -3,8 +3,8 @@
 use super::*;
 use crate::runner::Limits;
 use crate::runner::sim::{SimBackend, SimConfig};
-use crate::scheduler::{Policy, SchedulerConfig};
-use crate::types::{Finish, FinishReason, Generated, SamplingParams};
+use crate::scheduler::SchedulerConfig;
+use crate::types::{Finish, FinishReason, Generated, Policy, SamplingParams};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -2,60 +2,22 @@
 //! parent's hash, of everything before it.
 
 use super::encode;
-use crate::types::Token;
+use crate::types::{HashAlgo, Token};
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::str::FromStr;
 use twox_hash::XxHash3_128;
 
-/// vLLM's `--prefix-caching-hash-algo`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HashAlgo {
-    /// SHA-256 over CPython's pickle: vLLM's default.
-    Sha256,
-    /// SHA-256 over canonical CBOR: what other languages can compute too.
-    Sha256Cbor,
-    /// XXH3-128 over pickle.
-    Xxhash,
-    /// XXH3-128 over canonical CBOR.
-    XxhashCbor,
+fn is_cbor(algo: HashAlgo) -> bool {
+    matches!(algo, HashAlgo::Sha256Cbor | HashAlgo::XxhashCbor)
 }
 
-impl HashAlgo {
-    /// All names, in vLLM's order.
-    pub const NAMES: [&'static str; 4] = ["sha256", "sha256_cbor", "xxhash", "xxhash_cbor"];
-
-    /// vLLM's name for it.
-    pub fn name(self) -> &'static str {
-        Self::NAMES[self as usize]
-    }
-
-    fn is_cbor(self) -> bool {
-        matches!(self, Self::Sha256Cbor | Self::XxhashCbor)
-    }
-
-    fn is_sha(self) -> bool {
-        matches!(self, Self::Sha256 | Self::Sha256Cbor)
-    }
-
-    /// Bytes of a digest.
-    fn digest_len(self) -> usize {
-        if self.is_sha() { 32 } else { 16 }
-    }
+fn is_sha(algo: HashAlgo) -> bool {
+    matches!(algo, HashAlgo::Sha256 | HashAlgo::Sha256Cbor)
 }
 
-impl FromStr for HashAlgo {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "sha256" => Ok(Self::Sha256),
-            "sha256_cbor" => Ok(Self::Sha256Cbor),
-            "xxhash" => Ok(Self::Xxhash),
-            "xxhash_cbor" => Ok(Self::XxhashCbor),
-            _ => Err(format!("no hash algorithm {name:?}; choose from {:?}", Self::NAMES)),
-        }
-    }
+/// Bytes of a digest.
+fn digest_len(algo: HashAlgo) -> usize {
+    if is_sha(algo) { 32 } else { 16 }
 }
 
 /// The full digest of a block; XXH3 digests fill the first 16 bytes.
@@ -101,13 +63,13 @@ impl BlockHasher {
         let random;
         let seed = match seed {
             Some(seed) => seed,
-            None if algo.is_sha() => "vllm-none-hash",
+            None if is_sha(algo) => "vllm-none-hash",
             None => {
                 random = random_hex();
                 &random
             }
         };
-        if algo.is_cbor() {
+        if is_cbor(algo) {
             encode::cbor_text(&mut hasher.bytes, seed);
         } else {
             encode::pickle_text(&mut hasher.bytes, seed);
@@ -129,9 +91,9 @@ impl BlockHasher {
         extra: &[ExtraKey],
     ) -> BlockHash {
         let parent = parent.unwrap_or(self.none_hash);
-        let parent = &parent.0[..self.algo.digest_len()];
+        let parent = &parent.0[..digest_len(self.algo)];
         self.bytes.clear();
-        if self.algo.is_cbor() {
+        if is_cbor(self.algo) {
             encode::cbor_block(&mut self.bytes, parent, tokens, extra);
         } else {
             encode::pickle_block(&mut self.bytes, parent, tokens, extra);
@@ -141,7 +103,7 @@ impl BlockHasher {
 
     fn digest(&self) -> BlockHash {
         let mut hash = [0; 32];
-        if self.algo.is_sha() {
+        if is_sha(self.algo) {
             hash.copy_from_slice(&Sha256::digest(&self.bytes));
         } else {
             hash[..16].copy_from_slice(&XxHash3_128::oneshot(&self.bytes).to_be_bytes());
@@ -174,7 +136,7 @@ mod tests {
     fn check(vector: &Value) {
         let algo: HashAlgo = vector["algo"].as_str().unwrap().parse().unwrap();
         let mut hasher = BlockHasher::new(algo, vector["PYTHONHASHSEED"].as_str());
-        let hex = |hash: BlockHash| hex(&hash.0[..algo.digest_len()]);
+        let hex = |hash: BlockHash| hex(&hash.0[..digest_len(algo)]);
         assert_eq!(hex(hasher.none_hash()), vector["none_hash_hex"], "{algo:?} root");
         let tokens: Vec<Token> = vector["token_ids"]
             .as_array()

@@ -12,5 +12,5 @@ mod hash;
 mod pool;
 
 pub use cache::{KvCache, SequenceBlocks};
-pub use hash::{BlockHash, BlockHasher, HashAlgo};
+pub use hash::{BlockHash, BlockHasher};
 pub use pool::BlockPool;

@@ -147,8 +147,9 @@ impl BlockPool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::hash::{BlockHasher, HashAlgo};
+    use super::super::hash::BlockHasher;
     use super::*;
+    use crate::types::HashAlgo;
 
     fn hash(n: u32) -> BlockHash {
         BlockHasher::new(HashAlgo::Xxhash, Some("0")).block(None, &[n], &[])

@@ -17,8 +17,9 @@ mod sequence;
 mod tests;
 
 pub use plan::{Scheduler, StepPlan, Work};
-pub use queue::Policy;
 pub use sequence::{Sequence, Slot};
+
+use crate::types::Policy;
 
 /// What bounds a step and a sequence.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,24 +1,15 @@
 //! Who waits, and who goes first.
 
 use super::sequence::{Sequence, Slot};
-use crate::types::RequestId;
+use crate::types::{Policy, RequestId};
 use std::collections::BTreeSet;
-
-/// vLLM's `--scheduling-policy`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
-    /// First come, first served. A preempted sequence came before all that were never admitted,
-    /// so its id alone puts it in front of them.
-    Fcfs,
-    /// Lower priority values first, then first come.
-    Priority,
-}
 
 /// Sorts sequences: smaller goes first, the largest is preempted first.
 pub type Rank = (i64, RequestId);
 
 impl Policy {
-    /// The place of a sequence.
+    /// The place of a sequence. Under FCFS a preempted sequence comes before all that were never
+    /// admitted: its id is lower than theirs.
     pub fn rank(self, sequence: &Sequence) -> Rank {
         match self {
             Self::Fcfs => (0, sequence.id),

@@ -1,6 +1,6 @@
 use super::*;
-use crate::kv::{BlockHasher, HashAlgo, KvCache};
-use crate::types::RequestId;
+use crate::kv::{BlockHasher, KvCache};
+use crate::types::{HashAlgo, RequestId};
 
 const BLOCK: usize = 4;
 

@@ -238,7 +238,7 @@ fn cache_info(cache: &CacheSettings, plan: &KvPlan) -> Vec<(&'static str, String
         ("kv_cache_size_tokens", plan.tokens().to_string()),
         ("num_gpu_blocks", plan.num_blocks.to_string()),
         ("num_gpu_blocks_override", optional(blocks_override)),
-        ("prefix_caching_hash_algo", cache.hash_algo.as_str().to_owned()),
+        ("prefix_caching_hash_algo", cache.hash_algo.name().to_owned()),
         ("user_specified_block_size", boolean(cache.user_block_size)),
     ];
     labels.extend(FIXED_CACHE_LABELS.map(|(name, value)| (name, value.to_owned())));

@@ -1,8 +1,10 @@
 //! Plain data that every room may speak of. No behaviour beyond what the data needs to be valid.
 
+mod choices;
 mod output;
 mod sampling;
 
+pub use choices::{HashAlgo, Policy};
 pub use output::{Finish, FinishReason, Generated, PromptLogprobs, StopReason, TokenLogprobs};
 pub use sampling::SamplingParams;
 

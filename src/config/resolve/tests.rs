@@ -94,7 +94,7 @@ fn what_is_given_arrives() {
     let context = ContextRequest::Tokens { len: 4000, allow_long: false };
     assert_eq!(settings.model.context, context);
     assert_eq!(settings.model.load_format, LoadFormat::Dummy);
-    assert_eq!(settings.model.generation_config, GenerationConfig::Neutral);
+    assert_eq!(settings.model.generation_config, GenerationSource::Vllm);
     assert_eq!(settings.model.override_generation_config["top_k"], 1);
     assert_eq!(settings.model.chat_template.as_deref(), Some("{{ x }}"));
     assert_eq!(settings.model.max_logprobs, None);

@@ -1,5 +1,6 @@
 use super::*;
-use crate::config::{HashAlgo, KvMemory};
+use crate::config::KvMemory;
+use crate::types::HashAlgo;
 
 fn metrics(model_name: &str) -> Metrics {
     let cache = CacheSettings {

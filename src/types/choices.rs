@@ -1,0 +1,49 @@
+//! Choices of the command line that rooms below the command line act on.
+
+use std::str::FromStr;
+
+/// vLLM's `--prefix-caching-hash-algo`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashAlgo {
+    /// SHA-256 over CPython's pickle: vLLM's default.
+    Sha256,
+    /// SHA-256 over canonical CBOR: what other languages can compute too.
+    Sha256Cbor,
+    /// XXH3-128 over pickle.
+    Xxhash,
+    /// XXH3-128 over canonical CBOR.
+    XxhashCbor,
+}
+
+impl HashAlgo {
+    /// All names, in vLLM's order.
+    pub const NAMES: [&'static str; 4] = ["sha256", "sha256_cbor", "xxhash", "xxhash_cbor"];
+
+    /// vLLM's name for it.
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
+impl FromStr for HashAlgo {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "sha256" => Ok(Self::Sha256),
+            "sha256_cbor" => Ok(Self::Sha256Cbor),
+            "xxhash" => Ok(Self::Xxhash),
+            "xxhash_cbor" => Ok(Self::XxhashCbor),
+            _ => Err(format!("no hash algorithm {name:?}; choose from {:?}", Self::NAMES)),
+        }
+    }
+}
+
+/// vLLM's `--scheduling-policy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// First come, first served.
+    Fcfs,
+    /// Lower priority values first, then first come.
+    Priority,
+}
