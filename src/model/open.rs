@@ -27,7 +27,7 @@ pub struct OpenOptions {
     pub revision: Option<String>,
     /// A folder or hub id for the tokenizer, where it is not the model's own.
     pub tokenizer: Option<String>,
-    /// Where it is not the model's.
+    /// [`OpenOptions::revision`] where it is not given, as in vLLM.
     pub tokenizer_revision: Option<String>,
     /// Open no tokenizer and no chat template.
     pub skip_tokenizer: bool,
@@ -155,7 +155,8 @@ fn open_text(
         files.folder.clone()
     } else {
         let name = options.tokenizer.as_ref().unwrap_or(&options.model);
-        let revision = options.tokenizer_revision.as_deref();
+        let revision = options.tokenizer_revision.as_ref().or(options.revision.as_ref());
+        let revision = revision.map(String::as_str);
         resolve(name, revision, Wanted::WithoutWeights, &options.hub)?
     };
     let Some(found) = tokenizer_in(&folder) else {

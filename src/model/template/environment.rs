@@ -2,15 +2,15 @@
 
 use std::borrow::Cow;
 
-use minijinja::value::{Kwargs, Value};
+use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State};
 use serde_json::Value as Json;
 
 use super::{clock, python};
 
-/// The budget of one rendering: about this many instructions, or 64 times as many bytes. Some
-/// hundred times what the longest conversation needs, and spent within a second or two.
-const FUEL: u64 = 10_000_000;
+/// The budget of one rendering: about this many instructions, or 64 times as many bytes. Many
+/// times what the longest conversation needs, and spent within a second.
+const FUEL: u64 = 4_000_000;
 
 /// A template's own refusal (`raise_exception`), told apart from its failures.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,11 @@ pub(super) fn environment() -> Environment<'static> {
     });
     environment.add_filter("tojson", tojson);
     environment.add_filter("string", |value: &Value| python::str(value).into_owned());
+    environment.add_test("sequence", |value: &Value| {
+        matches!(value.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::String)
+    });
+    environment.add_function("cycler", minijinja_contrib::globals::cycler);
+    environment.add_function("joiner", minijinja_contrib::globals::joiner);
     environment.add_function("raise_exception", |message: &Value| -> Result<Value, Error> {
         let message = python::str(message).into_owned();
         let error = Error::new(ErrorKind::InvalidOperation, message.clone());

@@ -45,11 +45,43 @@ fn repr(value: &Value, output: &mut String) {
             }
             output.push('}');
         }
-        _ => {
+        _ => match value.as_str() {
+            Some(text) => quoted(text, output),
             // Writing to a string cannot fail.
-            let _ = write!(output, "{value:?}");
+            None => drop(write!(output, "{value:?}")),
+        },
+    }
+}
+
+/// Appends `repr(text)`: in single quotes unless that takes escapes, what cannot be printed as
+/// `\xNN`, `\uNNNN` or `\UNNNNNNNN`.
+fn quoted(text: &str, output: &mut String) {
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    output.push(quote);
+    for character in text.chars() {
+        let code = character as u32;
+        match character {
+            '\n' => output.push_str("\\n"),
+            '\r' => output.push_str("\\r"),
+            '\t' => output.push_str("\\t"),
+            '\\' => output.push_str("\\\\"),
+            _ if character == quote => output.extend(['\\', quote]),
+            _ if is_printable(character) => output.push(character),
+            // Writing to a string cannot fail.
+            _ if code < 0x100 => drop(write!(output, "\\x{code:02x}")),
+            _ if code < 0x1_0000 => drop(write!(output, "\\u{code:04x}")),
+            _ => drop(write!(output, "\\U{code:08x}")),
         }
     }
+    output.push(quote);
+}
+
+/// Python's `isprintable`. Rust keeps the same table behind `escape_debug`, which also escapes
+/// marks that would join what stands before the text; hence the letter in front.
+fn is_printable(character: char) -> bool {
+    character.is_ascii_graphic()
+        || character == ' '
+        || !format!("a{character}").escape_debug().any(|c| c == '\\')
 }
 
 fn number(value: &Value, output: &mut String) {
@@ -213,7 +245,7 @@ impl JsonWriter<'_> {
                 '\u{8}' => self.output.push_str("\\b"),
                 '\u{c}' => self.output.push_str("\\f"),
                 '\0'..'\u{20}' => self.escape(character),
-                '\u{7f}'.. if self.style.ensure_ascii && character > '\u{7f}' => {
+                '\u{7f}'.. if self.style.ensure_ascii => {
                     self.escape(character);
                 }
                 _ => self.output.push(character),
