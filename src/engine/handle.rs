@@ -63,7 +63,10 @@ impl EngineHandle {
         let take = |now: usize| (now + n <= self.shared.max_in_flight).then_some(now + n);
         match self.shared.in_flight.fetch_update(Relaxed, Relaxed, take) {
             Ok(_) => Ok(Reservation { left: n, handle: self.clone() }),
-            Err(_) => Err(Refused::Full),
+            Err(_) => {
+                self.shared.status.counters.rejected.fetch_add(1, Relaxed);
+                Err(Refused::Full)
+            }
         }
     }
 
@@ -75,6 +78,11 @@ impl EngineHandle {
     /// Gauges, counters and health.
     pub fn status(&self) -> &Status {
         &self.shared.status
+    }
+
+    /// The same, to keep.
+    pub fn shared_status(&self) -> Arc<Status> {
+        self.shared.status.clone()
     }
 
     /// Ends everything in flight with finish reason `abort`, as vLLM does when it shuts down;

@@ -29,6 +29,8 @@ pub struct Counters {
     pub prefix_cache_hits: AtomicU64,
     pub preemptions: AtomicU64,
     pub steps: AtomicU64,
+    /// Reservations that were refused because too many requests were in flight.
+    pub rejected: AtomicU64,
     finished: [AtomicU64; 4],
 }
 
