@@ -24,6 +24,7 @@ pub mod model;
 pub mod runner;
 pub mod sampler;
 pub mod scheduler;
+pub mod serve;
 pub mod telemetry;
 pub mod text;
 pub mod types;

@@ -1,10 +1,9 @@
 //! The program `glassbox`, also called `vllm`: command line → settings → server → exit code.
 
 use glassbox::config::{self, Env, Exit};
+use glassbox::serve;
 use std::io::Write;
 use std::process::ExitCode;
-
-mod serve;
 
 fn main() -> ExitCode {
     let args: Vec<String> =

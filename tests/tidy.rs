@@ -117,8 +117,8 @@ fn functions(text: &str) -> Vec<(usize, String, usize)> {
         let Some(name) = function_name(code) else { continue };
         let indent = &line[..line.len() - code.len()];
         let end = lines[i..].iter().position(|line| {
-            line.strip_prefix(indent).is_some_and(|rest| rest == "}" || rest.ends_with(";"))
-                || (line.starts_with(indent) && line.ends_with(" }") && !line.contains("//"))
+            let ends = |rest: &str| rest == "}" || rest.ends_with(';') || rest.ends_with("{}");
+            line.strip_prefix(indent).is_some_and(|rest| !rest.starts_with(' ') && ends(rest))
         });
         found.push((i + 1, name.to_owned(), end.map_or(lines.len() - i, |end| end + 1)));
     }
@@ -134,8 +134,8 @@ fn function_name(code: &str) -> Option<&str> {
             let name = words.next()?;
             return name.split(['(', '<']).next();
         }
-        let modifier = ["pub", "const", "async", "unsafe", "extern", "\"C\"", "default"];
-        if !(modifier.contains(&word) || word.starts_with("pub(") || word.starts_with("self)")) {
+        let modifier = ["pub", "const", "async", "unsafe", "extern", "\"C\""];
+        if !(modifier.contains(&word) || word.starts_with("pub(")) {
             return None;
         }
     }

@@ -1,16 +1,15 @@
-//! `serve`: bind, load, serve, shut down.
+//! `serve`: bind, load, serve, shut down. The top of the house: it alone knows every room.
 
-mod bind;
-mod shutdown;
+pub mod bind;
+pub mod shutdown;
 
-use glassbox::config::Settings;
-use glassbox::telemetry::logs;
-use shutdown::{Ended, Work, serve_until_asked};
-use std::future::Future;
+use crate::config::Settings;
+use crate::engine::EngineHandle;
+use crate::telemetry::logs;
+use shutdown::{Ended, Work};
 use std::process::ExitCode;
-use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// Serves until asked to end. Whatever goes wrong before is one line on stderr and exit code 1.
 pub fn run(settings: Settings) -> ExitCode {
@@ -40,4 +39,31 @@ fn start(settings: &Settings) -> Result<Ended, String> {
     let bound = bind::bind(settings.frontend.host.as_deref(), settings.frontend.port)?;
     log::debug!("bound {}", bound.address());
     Err("this build has no engine behind its command line yet".to_owned())
+}
+
+impl Work for EngineHandle {
+    fn in_flight(&self) -> usize {
+        EngineHandle::in_flight(self)
+    }
+
+    fn abort_all(&self) {
+        EngineHandle::abort_all(self);
+    }
+}
+
+/// SIGTERM and SIGINT by number, as they come. Until this is called they end the process, as they
+/// should while a model is loaded. Within a tokio runtime.
+///
+/// # Errors
+/// When the system refuses a handler.
+pub fn signals() -> std::io::Result<mpsc::Receiver<i32>> {
+    let (send, receive) = mpsc::channel(2);
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signals = signal(kind)?;
+        let send = send.clone();
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() && send.send(kind.as_raw_value()).await.is_ok() {}
+        });
+    }
+    Ok(receive)
 }
