@@ -4,7 +4,6 @@ use super::Kind::*;
 use super::*;
 
 pub(super) const OPTIONS: &[Flag] = &[
-    later("-h", Text, NONE, NOT_YET).also(&["--help"]),
     later("--headless", Switch, OFF, ONE_DEVICE),
     later("--api-server-count", Int, NONE, ONE_DEVICE).also(&["-asc"]),
     flag("--config", Text, NONE)
