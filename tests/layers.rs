@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["types"],
     &["error"],
-    &["config"],
     &["model"],
+    &["config"],
     &["kv"],
     &["sampler"],
     &["runner"],
@@ -20,7 +20,7 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// The base: what every room may use, and all that `text` and `telemetry` may.
-const BASE: [&str; 4] = ["types", "error", "config", "model"];
+const BASE: [&str; 4] = ["types", "error", "model", "config"];
 const SIDE_ROOMS: [&str; 2] = ["text", "telemetry"];
 
 fn floor(room: &str) -> Option<usize> {
@@ -147,7 +147,7 @@ fn the_rules_are_the_design() {
         ("text", "kv"),
         ("engine", "http"),
         ("types", "error"),
-        ("config", "model"),
+        ("model", "config"),
         ("http", "serve"),
         ("http", "nowhere"),
     ] {

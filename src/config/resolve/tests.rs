@@ -151,7 +151,6 @@ fn what_cannot_be_is_refused_with_the_reason() {
         (&["m", "--port=70000"], "argument --port: must be 0 to 65535, not 70000"),
         (&["m", "--max-logprobs=-2"], "argument --max-logprobs: must be -1 or a count, not -2"),
         (&["m", "--fingerprint-mode=custom"], "argument --fingerprint-mode: custom needs"),
-        (&["m", "--chat-template=nope"], "argument --chat-template: nope looks like a file path"),
         (
             &["m", "--override-generation-config=[1]"],
             "argument --override-generation-config: must be a JSON object, not [1]",
