@@ -213,13 +213,13 @@ proptest! {
         min_tokens in 0u32..4,
     ) {
         let tokens = encode(&text);
-        let options = TextOptions {
+        let asked = TextOptions {
             include_stop_str_in_output: include,
             min_tokens,
             stop: stops.clone(),
             ..options(&[])
         };
-        let deltas = stream(&[], &tokens, options, length());
+        let deltas = stream(&[], &tokens, asked, length());
         // Text and length in tokens are those of the first token after which a search succeeds.
         let shown = |n| text_of(&stream(&[], &tokens[..n], options(&[]), length()));
         let text = shown(tokens.len());
