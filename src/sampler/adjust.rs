@@ -30,7 +30,8 @@ pub(super) fn apply(
         }
     }
     if ends_are_masked(params, output) {
-        for &token in params.eos.iter().chain(&params.stop_token_ids) {
+        let eos = params.eos.iter().chain(&params.ignored_eos);
+        for &token in eos.chain(&params.stop_token_ids) {
             mask(token, logits);
         }
     }

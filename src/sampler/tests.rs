@@ -48,8 +48,10 @@ fn golden_params(case: &Value) -> SamplingParams {
         allowed_token_ids: Some(&p["allowed_token_ids"]).filter(|v| !v.is_null()).map(tokens),
         bad_words: case["bad_words"].as_array().unwrap().iter().map(tokens).collect(),
         min_tokens: p["min_tokens"].as_u64().unwrap() as u32,
+        // vLLM's mask holds all three kinds.
         eos: Some(tokens(&p["ends"])[0]),
-        stop_token_ids: tokens(&p["ends"])[1..].to_vec(),
+        ignored_eos: vec![tokens(&p["ends"])[1]],
+        stop_token_ids: tokens(&p["ends"])[2..].to_vec(),
         seed: p["seed"].as_i64(),
         ..SamplingParams::greedy(100)
     }

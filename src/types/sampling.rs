@@ -26,12 +26,15 @@ pub struct SamplingParams {
     pub allowed_token_ids: Option<Vec<Token>>,
     /// Token sequences whose last token is masked when the rest has just been generated.
     pub bad_words: Vec<Vec<Token>>,
-    /// EOS and `stop_token_ids` are impossible until so many tokens were generated.
+    /// `eos`, `ignored_eos` and `stop_token_ids` are impossible until so many tokens were
+    /// generated.
     pub min_tokens: u32,
     /// At least 1; already clamped to what fits in the context.
     pub max_tokens: u32,
     /// The tokenizer's end token; `None` with `ignore_eos`. Reported without a stop reason.
     pub eos: Option<Token>,
+    /// End tokens of the model that `ignore_eos` has switched off; `min_tokens` masks them still.
+    pub ignored_eos: Vec<Token>,
     /// Further end tokens (generation_config.json and the request), reported as stop reasons.
     pub stop_token_ids: Vec<Token>,
     /// Same seed, same text. `None` draws one.
@@ -59,6 +62,7 @@ impl SamplingParams {
             min_tokens: 0,
             max_tokens,
             eos: None,
+            ignored_eos: Vec::new(),
             stop_token_ids: Vec::new(),
             seed: None,
             logprobs: None,
