@@ -213,14 +213,14 @@ proptest! {
         min_tokens in 0u32..4,
     ) {
         let tokens = encode(&text);
-        let asked = TextOptions {
+        let given = TextOptions {
             include_stop_str_in_output: include,
             min_tokens,
             stop: stops.clone(),
             ..options(&[])
         };
-        let deltas = stream(&[], &tokens, asked, length());
-        // Text and length in tokens are those of the first token after which a search succeeds.
+        let deltas = stream(&[], &tokens, given, length());
+        // The token that completes the match must come after the first `min_tokens`.
         let shown = |n| text_of(&stream(&[], &tokens[..n], options(&[]), length()));
         let text = shown(tokens.len());
         let ends: Vec<usize> = (0..=tokens.len()).map(|n| shown(n).len()).collect();
