@@ -140,6 +140,9 @@ impl Forward {
     /// Runs one phase for the first pass of `step` alone, for measurements.
     pub fn probe(&mut self, phase: Phase, layer: usize, step: &Step) {
         let rows = 0..step.tokens.len().min(self.work.rows);
+        if rows.is_empty() {
+            return;
+        }
         let group = self.dims.heads / self.dims.kv_heads;
         step.plan(&rows, group, &mut self.tiles, &mut self.slots);
         self.phase(phase, layer, step, &rows);

@@ -7,6 +7,12 @@ use std::ptr::NonNull;
 /// What mapping rounds up to, and what tables of memory count in.
 const PAGE: usize = 4096;
 
+#[cfg(test)]
+thread_local! {
+    /// All bytes that this thread ever mapped.
+    pub(super) static MAPPED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// An element that any bits are a value of, so that fresh (zero) pages hold valid ones.
 pub(super) trait Plain: Copy + Send + Sync + 'static {}
 
@@ -55,6 +61,8 @@ impl<T: Plain> Buffer<T> {
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
+        #[cfg(test)]
+        MAPPED.set(MAPPED.get() + bytes);
         #[cfg(target_os = "linux")]
         if paging == Paging::Huge {
             // SAFETY: advice on our own mapping; a refusal costs speed only.

@@ -170,3 +170,56 @@ impl Backend for CpuBackend {
         Ok(StepTiming { device: start.elapsed().saturating_sub(in_sink) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use half::bf16;
+
+    /// Weights that are all one.
+    struct Ones;
+
+    impl Weights for Ones {
+        fn check(&self, _name: &str, _shape: &[usize]) -> Result<(), WeightError> {
+            Ok(())
+        }
+
+        fn read_rows(&self, _name: &str, _row: usize, out: &mut [bf16]) -> Result<(), WeightError> {
+            out.fill(bf16::ONE);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_table_of_memory_is_what_is_mapped() {
+        for (tied, vocab, threads) in [(true, 100, 1), (false, 1000, 3)] {
+            let dims = Dims {
+                hidden: 64,
+                layers: 3,
+                heads: 4,
+                kv_heads: 2,
+                head_dim: 32,
+                intermediate: 96,
+                vocab,
+                rms_eps: 1e-6,
+                rope_theta: 1e4,
+                rope_scaling: None,
+                tied,
+                max_positions: 512,
+            };
+            let limits = Limits {
+                max_tokens: 700,
+                max_seqs: 4,
+                max_blocks_per_seq: 9,
+                num_blocks: 23,
+                block_size: 16,
+                vocab_size: vocab,
+            };
+            let before = memory::MAPPED.get();
+            let backend = CpuBackend::new(&dims, &Ones, limits, threads, None).unwrap();
+            let table = CpuBackend::memory(&dims, &limits, threads);
+            assert_eq!(memory::MAPPED.get() - before, table.total());
+            assert_eq!(backend.threads(), threads);
+        }
+    }
+}

@@ -45,7 +45,10 @@ impl Step {
     /// # Errors
     /// What is out of bounds.
     pub fn copy(&mut self, batch: &StepBatch, limits: &Limits) -> Result<(), String> {
+        // A step that is refused must not leave half of itself behind.
         self.tables.clear();
+        self.tokens.clear();
+        self.wanted.clear();
         let (tokens, seqs) = (batch.num_tokens(), batch.num_seqs());
         if tokens > limits.max_tokens || seqs > limits.max_seqs {
             return Err(format!("{tokens} tokens of {seqs} sequences exceed {limits:?}"));
@@ -53,11 +56,13 @@ impl Step {
         if let Some(token) = batch.tokens.iter().find(|&&t| t as usize >= limits.vocab_size) {
             return Err(format!("token {token} is not in the vocabulary of {}", limits.vocab_size));
         }
+        let mut next = 0;
         for seq in 0..seqs {
             let rows = batch.rows_of(seq);
             let context = batch.context_len[seq] as usize;
             let (table, blocks) = (batch.block_table(seq), context.div_ceil(self.block_size));
-            let consecutive = rows.end <= tokens
+            let consecutive = rows.start == next
+                && rows.end <= tokens
                 && rows.clone().all(|r| batch.positions[r] as usize + rows.end == context + r);
             if rows.is_empty() || !consecutive {
                 return Err(format!("rows {rows:?} of sequence {seq} do not end at {context}"));
@@ -70,6 +75,10 @@ impl Step {
                 return Err(format!("block {block} is not in the pool of {}", limits.num_blocks));
             }
             self.tables.extend_from_slice(table);
+            next = rows.end;
+        }
+        if next != tokens {
+            return Err(format!("{tokens} tokens, of which sequences own {next}"));
         }
         let ascending = batch.rows.is_sorted_by(|a, b| a.row < b.row);
         if !ascending || batch.rows.last().is_some_and(|row| row.row as usize >= tokens) {
@@ -78,7 +87,6 @@ impl Step {
         self.tokens.clone_from(&batch.tokens);
         self.positions.clone_from(&batch.positions);
         self.query_start.clone_from(&batch.query_start);
-        self.wanted.clear();
         self.wanted.extend(batch.rows.iter().map(|row| row.row));
         Ok(())
     }

@@ -1,0 +1,64 @@
+//! No step allocates, on any thread.
+
+mod cpu_support;
+
+use cpu_support::*;
+use glassbox::runner::cpu::CpuBackend;
+use glassbox::runner::{Backend, RowSink, StepBatch};
+use glassbox::types::Token;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+/// The system's allocator, counting.
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: the system's allocator does all the work.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, SeqCst);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Adds up, so that rows are counted without keeping them.
+struct Sum(usize);
+
+impl RowSink for Sum {
+    fn logits(&mut self, _row: usize, logits: &mut [f32]) {
+        assert!(logits.iter().all(|x| x.is_finite()));
+        self.0 += 1;
+    }
+
+    fn sampled(&mut self, _row: usize, _token: Token) {}
+}
+
+#[test]
+fn steps_do_not_allocate() {
+    let dims = small();
+    let tensors = Tensors::random(&dims, 3);
+    let limits = limits(&dims, 600, 16, 40);
+    let mut backend = CpuBackend::new(&dims, &tensors, limits, 2, None).unwrap();
+    let blocks: Vec<u32> = (0..40).collect();
+    let tokens = tokens(600, dims.vocab, 5);
+    let mut batch = StepBatch::new(&limits);
+    let mut sink = Sum(0);
+    // The very first step counts too; so does the first that has all rows wanted.
+    let before = ALLOCATIONS.load(SeqCst);
+    for (n, start, wanted) in [(1, 0, 1), (600, 0, 600), (33, 567, 1), (1, 600, 1), (1, 601, 1)] {
+        batch.clear();
+        batch.push(&tokens[..n], start, &blocks, wanted, true);
+        backend.submit(&batch).unwrap();
+        backend.collect(&mut sink).unwrap();
+    }
+    assert_eq!(ALLOCATIONS.load(SeqCst), before);
+    assert_eq!(sink.0, 604);
+}
