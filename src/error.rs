@@ -1,1 +1,109 @@
-//! (filled in by its first commit)
+//! What a client is told when something goes wrong: one place from error to status and body.
+
+use std::fmt;
+
+/// The form of an error's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// `{"error":{"message","type","param","code"}}`
+    Error,
+    /// `{"detail":message}`, as the web framework below vLLM answers.
+    Detail,
+}
+
+/// An error with the HTTP status, type, parameter and message of vLLM's error body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiError {
+    pub status: u16,
+    pub shape: Shape,
+    /// The body's `type`.
+    pub kind: &'static str,
+    pub param: Option<String>,
+    pub message: String,
+}
+
+impl ApiError {
+    fn new(status: u16, kind: &'static str, message: impl Into<String>) -> Self {
+        Self { status, shape: Shape::Error, kind, param: None, message: message.into() }
+    }
+
+    /// A request that vLLM refuses after its schema was checked.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(400, "BadRequestError", message)
+    }
+
+    /// The same for one parameter; the message names it and, when given, its value.
+    pub fn parameter(message: impl fmt::Display, name: &str, value: Option<&str>) -> Self {
+        let message = match value {
+            Some(value) => format!("{message} (parameter={name}, value={value})"),
+            None => format!("{message} (parameter={name})"),
+        };
+        Self::bad_request(message).with_param(name)
+    }
+
+    /// A request that does not fit the schema.
+    pub fn schema(message: impl Into<String>, param: Option<String>) -> Self {
+        Self { param, ..Self::new(400, "Bad Request", message) }
+    }
+
+    /// An answer of the web framework: unknown path, wrong method, unreadable body.
+    pub fn detail(status: u16, message: &'static str) -> Self {
+        Self { shape: Shape::Detail, ..Self::new(status, "", message) }
+    }
+
+    /// A body beyond the limit of `max_bytes`. vLLM knows no limit; the shape is its.
+    pub fn body_too_large(max_bytes: usize) -> Self {
+        let message = format!("The request body is larger than {max_bytes} bytes.");
+        Self::new(413, "Request Entity Too Large", message)
+    }
+
+    /// A model name that is not served.
+    pub fn unknown_model(name: &str, served: &[String]) -> Self {
+        let aliases = served.join(", ");
+        let message = format!("The model `{name}` does not exist. Valid aliases: {aliases}.");
+        Self::new(404, "NotFoundError", message).with_param("model")
+    }
+
+    /// Something vLLM does and Glassbox does not (yet).
+    pub fn not_implemented(what: impl fmt::Display) -> Self {
+        Self::new(501, "NotImplementedError", format!("{what} is not supported by this server."))
+    }
+
+    /// More requests are in flight than `--max-num-queued-reqs` allows.
+    pub fn overloaded() -> Self {
+        let message = "The engine is currently busy and cannot accept new requests. \
+                       Please try again later or on a different instance.";
+        Self::new(503, "Service Unavailable", message)
+    }
+
+    /// The engine has failed.
+    pub fn engine_dead() -> Self {
+        let message = "EngineCore encountered an issue. \
+                       See stack trace (above) for the root cause.";
+        Self::internal(message)
+    }
+
+    /// One generation has failed.
+    pub fn generation_failed() -> Self {
+        Self::internal("Internal server error")
+    }
+
+    /// A failure of the server.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(500, "InternalServerError", message)
+    }
+
+    /// Sets the parameter without naming it in the message.
+    pub fn with_param(mut self, name: &str) -> Self {
+        self.param = Some(name.to_owned());
+        self
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ApiError {}

@@ -6,6 +6,7 @@ use crate::types::{Generated, RequestId, SamplingParams, Token};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, channel};
+use std::task::{Context, Poll};
 use std::time::Instant;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -152,6 +153,13 @@ impl Generation {
         let event = self.events.recv().await;
         self.note_end(event.as_ref());
         event
+    }
+
+    /// The same for hand-written futures and streams.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Generated>> {
+        let event = std::task::ready!(self.events.poll_recv(cx));
+        self.note_end(event.as_ref());
+        Poll::Ready(event)
     }
 
     /// An event that is already there; `None` when there is none (yet).

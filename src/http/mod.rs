@@ -1,1 +1,31 @@
-//! (filled in by its first commit)
+//! The HTTP face: vLLM's endpoints, byte for byte.
+//!
+//! A request goes through [`serve`] (sockets, limits), `routes` (key, path, common headers), the
+//! checks of `request` over the JSON of `json` and the schemas of `schema`, `prompt` (template,
+//! tokens, length) and `fanout` (the engine's generations, as text). One module an API family
+//! writes the replies; streamed ones are written by `sse` while the tokens come.
+
+mod body;
+mod chat;
+mod completions;
+mod fanout;
+mod frontend;
+mod guard;
+mod headers;
+mod json;
+mod models;
+mod operations;
+mod prompt;
+mod reply;
+mod request;
+mod respond;
+mod routes;
+mod schema;
+mod server;
+mod sse;
+mod tokenize;
+
+pub use chat::ContentFormat;
+pub use frontend::{Frontend, Options, RenderMetrics, VLLM_VERSION, system_fingerprint};
+pub use request::Limits;
+pub use server::serve;

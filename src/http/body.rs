@@ -1,0 +1,85 @@
+//! From the bytes of a request body to JSON.
+
+use super::json::{self, Document, Json, ParseError, str_repr};
+use crate::error::ApiError;
+use axum::http::{HeaderMap, header};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
+
+/// Work on larger bodies makes way for other requests first.
+const LARGE_BODY: usize = 64 << 10;
+
+/// Runs work that takes time in proportion to a body of `len` bytes. Where that is long, the
+/// thread's other tasks move elsewhere before.
+pub fn blocking<T>(len: usize, work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) if len > LARGE_BODY => block_in_place(work),
+        _ => work(),
+    }
+}
+
+/// Reads a body and checks it. The second result is for later: vLLM looks for half surrogate pairs
+/// only after it has looked up the model.
+pub fn read<T>(
+    headers: &HeaderMap,
+    body: &[u8],
+    check: fn(Json) -> Result<T, ApiError>,
+) -> Result<(T, Result<(), ApiError>), ApiError> {
+    blocking(body.len(), || {
+        let document = decode(headers, body)?;
+        let surrogates = refuse_lone_surrogates(&document);
+        Ok((check(document.root)?, surrogates))
+    })
+}
+
+/// Checks the content type and decodes the body of a POST request.
+pub fn decode(headers: &HeaderMap, body: &[u8]) -> Result<Document, ApiError> {
+    if !is_json(headers) {
+        let message =
+            "1 validation error:\n  Unsupported Media Type: Only 'application/json' is allowed";
+        return Err(ApiError::schema(message, None));
+    }
+    if body.is_empty() {
+        return Err(missing());
+    }
+    match json::parse(body) {
+        Ok(Document { root: Json::Null, .. }) => Err(missing()),
+        Ok(document) => Ok(document),
+        Err(ParseError::Unreadable) => {
+            Err(ApiError::detail(400, "There was an error parsing the body"))
+        }
+        Err(ParseError::Syntax { message, position }) => {
+            let message = format!(
+                "1 validation error:\n  {{'type': 'json_invalid', 'loc': 'body.{position}', \
+                 'msg': 'JSON decode error', 'input': '<dict of 0 items>', \
+                 'ctx': {{'error': {}}}}}",
+                str_repr(message)
+            );
+            Err(ApiError::schema(message, Some(format!("body.{position}"))))
+        }
+    }
+}
+
+fn missing() -> ApiError {
+    let message = "1 validation error:\n  {'type': 'missing', 'loc': 'body', \
+                   'msg': 'Field required', 'input': 'None'}";
+    ApiError::schema(message, Some("body".to_owned()))
+}
+
+/// vLLM compares all before the first `;`, so not even a space may stand there.
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    let kind = value.split(|b| *b == b';').next().unwrap_or_default();
+    kind.eq_ignore_ascii_case(b"application/json")
+}
+
+/// What vLLM's tokenizer says about text with half a surrogate pair in it. Such text gets no
+/// further here, wherever in the body it stands.
+fn refuse_lone_surrogates(document: &Document) -> Result<(), ApiError> {
+    if !document.lone_surrogate {
+        return Ok(());
+    }
+    Err(ApiError::bad_request(
+        "TextEncodeInput must be Union[TextInputSequence, Tuple[InputSequence, InputSequence]]",
+    ))
+}

@@ -1,0 +1,129 @@
+//! `POST /v1/completions`.
+
+mod reply;
+mod stream;
+
+use super::body::read;
+use super::fanout::Job;
+use super::frontend::Frontend;
+use super::headers::{request_id, with_load_metrics};
+use super::prompt::LengthRules;
+use super::reply::{random_id, unix_time};
+use super::request::{CompletionRequest, Prompt};
+use super::{respond, sse};
+use crate::error::ApiError;
+use axum::body::Body;
+use axum::http::{HeaderMap, Response};
+use reply::{Replies, Source};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Answers one request.
+pub async fn create(
+    frontend: Arc<Frontend>,
+    headers: HeaderMap,
+    body: &[u8],
+) -> Result<Response<Body>, ApiError> {
+    let arrival = Instant::now();
+    let (mut request, surrogates) = read(&headers, body, CompletionRequest::new)?;
+    if request.common.stream && request.common.use_beam_search {
+        let message = "Streaming is not currently supported with beam search";
+        return Err(ApiError::bad_request(message));
+    }
+    frontend.check_model(request.common.model.as_deref())?;
+    surrogates?;
+    let room = frontend.engine.reserve(request.common.sampling.reserve_n())?;
+    check_prompt_kind(&request)?;
+    let prompts = std::mem::take(&mut request.prompts);
+    let jobs = frontend.completion_jobs(&request, prompts).await?;
+    if request.common.use_beam_search {
+        return Err(ApiError::not_implemented("Beam search"));
+    }
+    let id = request_id("cmpl-", &headers, request.common.request_id.as_deref(), random_id);
+    let sources = jobs.iter().map(|job| frontend.source(&request, &job.prompt)).collect();
+    let replies = Replies::new(&frontend, &request, id, unix_time(), sources);
+    let fanout = frontend.start(&request.common, &headers, room, jobs, arrival).await;
+    if request.common.stream {
+        let (usage, continuous) = frontend.usage_options(&request.common);
+        let chunks = stream::CompletionChunks::new(frontend, replies, usage, continuous);
+        return Ok(respond::events(sse::body(fanout, chunks)));
+    }
+    let mut fanout = fanout?;
+    let outputs = fanout.finish().await?;
+    let response = replies.whole(&frontend, &outputs, &mut fanout);
+    Ok(with_load_metrics(&frontend, &headers, response))
+}
+
+/// Refuses prompts of a kind that this server or model cannot take.
+fn check_prompt_kind(request: &CompletionRequest) -> Result<(), ApiError> {
+    let refuse = |message: &str, param: &str| Err(ApiError::bad_request(message).with_param(param));
+    if request.suffix {
+        let is_text = request.prompts.iter().all(|prompt| matches!(prompt, Prompt::Text(_)));
+        let message = if request.common.echo {
+            "Echo is unsupported with suffix."
+        } else if request.prompt_embeds {
+            "suffix is not supported with prompt_embeds"
+        } else if request.common.truncate_prompt_tokens.is_some() {
+            "suffix is not supported with truncate_prompt_tokens"
+        } else if is_text {
+            "suffix is only supported for models with FIM completion rendering"
+        } else {
+            "suffix requires text prompt input for FIM completion rendering"
+        };
+        return refuse(message, "suffix");
+    }
+    if !request.prompt_embeds {
+        return Ok(());
+    }
+    if request.common.echo {
+        return Err(ApiError::bad_request("Echo is unsupported with prompt embeds."));
+    }
+    let message = "You must set `--enable-prompt-embeds` to input `prompt_embeds`.";
+    Err(ApiError::parameter(message, "prompt_embeds", None))
+}
+
+impl Frontend {
+    /// Tokenises all prompts, then checks the sampling parameters against each.
+    async fn completion_jobs(
+        &self,
+        request: &CompletionRequest,
+        prompts: Vec<Prompt>,
+    ) -> Result<Vec<Job>, ApiError> {
+        if prompts.is_empty() {
+            return Err(ApiError::bad_request("You must pass at least one prompt"));
+        }
+        let common = &request.common;
+        let limits = &self.options.limits;
+        let wanted = &request.max_tokens;
+        let rules = LengthRules::new(common, Some(wanted), "max_tokens", limits.max_model_len)?;
+        let mut tokenised = Vec::with_capacity(prompts.len());
+        for prompt in prompts {
+            tokenised.push(self.completion_prompt(prompt, &rules).await?);
+        }
+        let mut jobs = Vec::with_capacity(tokenised.len());
+        for prompt in tokenised {
+            // With echo, no tokens means the prompt alone; the engine still makes one.
+            let max_tokens = match common.echo && *wanted == 0 {
+                true => 1,
+                false => self.max_tokens(Some(wanted), prompt.tokens.len(), common)?,
+            };
+            let fields = &common.sampling;
+            let sampling = fields.resolve(max_tokens, common.big_extra_arg, &self.defaults)?;
+            jobs.push(Job { prompt, sampling });
+        }
+        Ok(jobs)
+    }
+
+    /// What the replies show of a prompt.
+    fn source(&self, request: &CompletionRequest, prompt: &super::prompt::TokenPrompt) -> Source {
+        let text = || match &prompt.text {
+            Some(text) => text.clone(),
+            None => self.encoder.decode(&prompt.tokens, false),
+        };
+        let with_text = request.common.echo && !request.common.return_token_ids;
+        Source {
+            text: if with_text { text() } else { String::new() },
+            tokens: prompt.tokens.clone(),
+        }
+    }
+}

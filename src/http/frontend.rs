@@ -1,0 +1,199 @@
+//! What all request handlers share.
+
+use super::chat::ContentFormat;
+use super::request::{GenerateFields, Limits};
+use crate::engine::EngineHandle;
+use crate::error::ApiError;
+use crate::model::{ChatTemplate, GenerationDefaults, Tokenizer};
+use crate::text::{Encoder, UnsupportedTokenizer};
+use crate::types::Token;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+/// The vLLM release whose behaviour this server has.
+pub const VLLM_VERSION: &str = "0.32.0";
+
+/// Settings of the HTTP face. Names follow vLLM's flags.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Names that requests may ask for; the first one is in the replies. Never empty.
+    pub served_model_names: Vec<String>,
+    /// The model's path or id, as given.
+    pub model_root: String,
+    pub limits: Limits,
+    /// Accepted keys; empty lets everybody in.
+    pub api_keys: Vec<String>,
+    pub root_path: String,
+    pub enable_request_id_headers: bool,
+    pub return_tokens_as_token_ids: bool,
+    pub enable_prompt_tokens_details: bool,
+    pub enable_force_include_usage: bool,
+    pub enable_server_load_tracking: bool,
+    pub exclude_tools_when_tool_choice_none: bool,
+    pub trust_request_chat_template: bool,
+    pub trust_request_mm_kwargs: bool,
+    pub skip_model_name_validation: bool,
+    pub default_chat_template_kwargs: Map<String, Value>,
+    /// `None` reads it off the template.
+    pub chat_template_content_format: Option<ContentFormat>,
+    pub response_role: String,
+    /// See [`system_fingerprint`].
+    pub system_fingerprint: Option<String>,
+    /// Tokens in one chunk of a stream, unless a request asks for more.
+    pub stream_interval: usize,
+    /// How long work may wait without any step ending before `/health` fails.
+    pub stall_limit: Duration,
+    /// Bodies beyond it get a 413. vLLM takes bodies of any size.
+    pub max_body_bytes: usize,
+    pub max_header_bytes: usize,
+    pub max_headers: usize,
+    /// Connections at a time; more wait in the kernel's queue.
+    pub max_connections: usize,
+    /// How long a client may take to send the head of a request.
+    pub header_timeout: Duration,
+    /// How long a connection may stay open between requests.
+    pub keep_alive_timeout: Duration,
+}
+
+impl Options {
+    /// vLLM's defaults for one model.
+    pub fn new(model: &str, limits: Limits) -> Self {
+        Self {
+            served_model_names: vec![model.to_owned()],
+            model_root: model.to_owned(),
+            limits,
+            api_keys: Vec::new(),
+            root_path: String::new(),
+            enable_request_id_headers: false,
+            return_tokens_as_token_ids: false,
+            enable_prompt_tokens_details: false,
+            enable_force_include_usage: false,
+            enable_server_load_tracking: false,
+            exclude_tools_when_tool_choice_none: false,
+            trust_request_chat_template: false,
+            trust_request_mm_kwargs: false,
+            skip_model_name_validation: false,
+            default_chat_template_kwargs: Map::new(),
+            chat_template_content_format: None,
+            response_role: "assistant".to_owned(),
+            system_fingerprint: None,
+            stream_interval: 1,
+            stall_limit: Duration::from_secs(60),
+            max_body_bytes: 64 << 20,
+            max_header_bytes: 4 << 20,
+            max_headers: 256,
+            max_connections: 16384,
+            header_timeout: Duration::from_secs(30),
+            keep_alive_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// `vllm-<version>-<8 hex>`, where the hex names the configuration that the parts describe.
+pub fn system_fingerprint(parts: &[&str]) -> String {
+    let digest = Sha256::digest(parts.join("\0"));
+    format!("vllm-{VLLM_VERSION}-{}", hex(&digest[..4]))
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Writes the metrics page.
+pub type RenderMetrics = Box<dyn Fn() -> String + Send + Sync>;
+
+/// The state behind all handlers.
+pub struct Frontend {
+    pub options: Options,
+    pub engine: EngineHandle,
+    pub encoder: Encoder,
+    pub template: Option<Arc<ChatTemplate>>,
+    /// Special tokens by role, which templates may print.
+    pub special_tokens: Map<String, Value>,
+    /// The tokenizer's end token.
+    pub eos: Option<Token>,
+    pub defaults: GenerationDefaults,
+    pub render_metrics: RenderMetrics,
+    /// Requests in work, when `enable_server_load_tracking` counts them.
+    pub load: AtomicI64,
+    key_digests: Vec<[u8; 32]>,
+}
+
+impl Frontend {
+    /// Puts the parts together.
+    ///
+    /// # Errors
+    /// A tokenizer whose tokens cannot be turned back into text.
+    pub fn new(
+        options: Options,
+        engine: EngineHandle,
+        tokenizer: &Tokenizer,
+        template: Option<Arc<ChatTemplate>>,
+        defaults: GenerationDefaults,
+        render_metrics: RenderMetrics,
+    ) -> Result<Self, UnsupportedTokenizer> {
+        let digest = |key: &String| Sha256::digest(key).into();
+        Ok(Self {
+            key_digests: options.api_keys.iter().map(digest).collect(),
+            encoder: Encoder::new(tokenizer.hf().as_ref().clone())?,
+            special_tokens: tokenizer.special.clone(),
+            eos: tokenizer.eos,
+            load: AtomicI64::new(0),
+            options,
+            engine,
+            template,
+            defaults,
+            render_metrics,
+        })
+    }
+
+    /// The name in replies.
+    pub fn model_name(&self) -> &str {
+        self.options.served_model_names.first().map_or("", String::as_str)
+    }
+
+    /// Whether a model is served under the name that a request gives, if it gives one.
+    pub fn check_model(&self, name: Option<&str>) -> Result<(), ApiError> {
+        let served = &self.options.served_model_names;
+        match name {
+            None | Some("") => Ok(()),
+            Some(_) if self.options.skip_model_name_validation => Ok(()),
+            Some(name) if served.iter().any(|other| other == name) => Ok(()),
+            Some(name) => Err(ApiError::unknown_model(name, served)),
+        }
+    }
+
+    /// Whether `Authorization` holds one of the keys. Digests are compared in full, so that the
+    /// time taken says nothing about them.
+    pub fn is_authorized(&self, authorization: Option<&[u8]>) -> bool {
+        if self.key_digests.is_empty() {
+            return true;
+        }
+        let Some(value) = authorization else { return false };
+        let space = value.iter().position(|b| *b == b' ').unwrap_or(value.len());
+        let (scheme, key) = value.split_at(space);
+        let digest: [u8; 32] = Sha256::digest(key.get(1..).unwrap_or_default()).into();
+        let mut found = false;
+        for known in &self.key_digests {
+            let difference = known.iter().zip(&digest).fold(0, |all, (a, b)| all | (a ^ b));
+            found |= std::hint::black_box(difference) == 0;
+        }
+        found && scheme.eq_ignore_ascii_case(b"bearer")
+    }
+
+    /// When a stream reports token counts: in a last chunk, and in every chunk.
+    pub fn usage_options(&self, request: &GenerateFields) -> (bool, bool) {
+        let options = request.stream_options;
+        let forced = self.options.enable_force_include_usage;
+        (forced || options.include_usage, forced || options.continuous)
+    }
+
+    /// Whether log-probabilities show tokens as ids.
+    pub fn tokens_as_ids(&self, request: &GenerateFields) -> bool {
+        request.return_tokens_as_token_ids.unwrap_or(self.options.return_tokens_as_token_ids)
+    }
+}

@@ -1,0 +1,373 @@
+//! Sampling parameters: from the fields of a request to numbers within their ranges.
+
+use super::super::json::{Int, Json, repr};
+use super::fields::Fields;
+use super::ranges::*;
+use super::structured::Constraints;
+use crate::error::ApiError;
+use crate::model::GenerationDefaults;
+use crate::types::{SamplingParams, Token};
+use indexmap::{IndexMap, IndexSet};
+use std::hash::Hash;
+
+/// vLLM's VLLM_MAX_N_SEQUENCES.
+const MAX_N: i64 = 16384;
+const MAX_LOGPROB_TOKEN_IDS: usize = 128;
+/// Positive temperatures below are raised to it.
+const MIN_TEMPERATURE: f64 = 0.01;
+
+/// What bounds the parameters of every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub max_model_len: u32,
+    /// Logits in a row.
+    pub vocab_size: u32,
+    /// `--max-logprobs`; -1 is the whole vocabulary.
+    pub max_logprobs: i64,
+}
+
+/// The sampling fields of a request, each as given.
+#[derive(Clone, Debug)]
+pub struct SamplingFields {
+    n: Option<Int>,
+    presence_penalty: Option<f64>,
+    frequency_penalty: Option<f64>,
+    repetition_penalty: Option<f64>,
+    temperature: Option<f64>,
+    top_p: Option<f64>,
+    top_k: Option<Int>,
+    min_p: Option<f64>,
+    seed: Option<i64>,
+    stop: Vec<String>,
+    stop_token_ids: Vec<Int>,
+    include_stop_str_in_output: bool,
+    ignore_eos: bool,
+    min_tokens: Int,
+    skip_special_tokens: bool,
+    spaces_between_special_tokens: bool,
+    /// Log-probabilities of output tokens, and of prompt tokens; set by the API.
+    pub logprobs: Option<Int>,
+    pub prompt_logprobs: Option<Int>,
+    logprob_token_ids: Option<Vec<Int>>,
+    logit_bias: Option<Vec<(String, f64)>>,
+    allowed_token_ids: Option<Vec<Int>>,
+    bad_words: Vec<String>,
+    stream_interval: Option<Int>,
+    routed_experts_prompt_start: Int,
+    thinking_token_budget: bool,
+    repetition_detection: bool,
+    constraints: Result<Constraints, ApiError>,
+}
+
+/// What a request asks of the engine and of the text that comes back.
+#[derive(Clone, Debug)]
+pub struct Sampling {
+    pub n: usize,
+    /// For the first of the `n`; `bad_words` are still missing.
+    pub params: SamplingParams,
+    pub stop: Vec<String>,
+    pub include_stop_str_in_output: bool,
+    pub skip_special_tokens: bool,
+    pub spaces_between_special_tokens: bool,
+    pub bad_words: Vec<String>,
+    pub stream_interval: usize,
+}
+
+impl SamplingFields {
+    /// Reads the fields of a checked body.
+    pub fn from_fields(data: Fields<'_>) -> Self {
+        let repetition = data.dict("repetition_detection").map(Fields);
+        let zero = Int::Small(0);
+        Self {
+            n: data.int("n"),
+            presence_penalty: data.float("presence_penalty"),
+            frequency_penalty: data.float("frequency_penalty"),
+            repetition_penalty: data.float("repetition_penalty"),
+            temperature: data.float("temperature"),
+            top_p: data.float("top_p"),
+            top_k: data.int("top_k"),
+            min_p: data.float("min_p"),
+            seed: data.int("seed").and_then(|seed| seed.as_i64()).filter(|seed| *seed != -1),
+            stop: match data.str("stop") {
+                Some(stop) => vec![stop.to_owned()],
+                None => data.strings("stop").unwrap_or_default(),
+            },
+            stop_token_ids: data.ints("stop_token_ids").unwrap_or_default(),
+            include_stop_str_in_output: data.flag("include_stop_str_in_output"),
+            ignore_eos: data.flag("ignore_eos"),
+            min_tokens: data.int("min_tokens").unwrap_or(zero.clone()),
+            skip_special_tokens: data.bool("skip_special_tokens").unwrap_or(true),
+            spaces_between_special_tokens: data
+                .bool("spaces_between_special_tokens")
+                .unwrap_or(true),
+            logprobs: None,
+            prompt_logprobs: data.int("prompt_logprobs"),
+            logprob_token_ids: data.ints("logprob_token_ids").filter(|ids| !ids.is_empty()),
+            logit_bias: data.dict("logit_bias").map(|entries| {
+                let fields = Fields(entries);
+                entries.keys().filter_map(|k| Some((k.clone(), fields.float(k)?))).collect()
+            }),
+            allowed_token_ids: data.ints("allowed_token_ids"),
+            bad_words: data.strings("bad_words").unwrap_or_default(),
+            stream_interval: data.int("stream_interval"),
+            routed_experts_prompt_start: data.int("routed_experts_prompt_start").unwrap_or(zero),
+            thinking_token_budget: data.int("thinking_token_budget").is_some_and(|b| b != -1),
+            repetition_detection: repetition
+                .and_then(|r| r.int("max_pattern_size"))
+                .is_some_and(|size| size > 0),
+            constraints: Constraints::from_fields(data),
+        }
+    }
+
+    /// Whether chosen tokens' log-probabilities were asked for, which replaces the most likely.
+    pub fn has_logprob_token_ids(&self) -> bool {
+        self.logprob_token_ids.is_some()
+    }
+
+    /// How many replies are wanted, as far as admission cares.
+    pub fn reserve_n(&self) -> usize {
+        self.n.as_ref().map_or(1, |n| n.saturate().clamp(1, MAX_N) as usize)
+    }
+
+    /// Applies defaults and checks ranges, in vLLM's order. `max_tokens` is already bounded by
+    /// the context; it may be out of range at the lower end.
+    pub fn resolve(
+        &self,
+        max_tokens: i64,
+        big_extra_arg: bool,
+        defaults: &GenerationDefaults,
+    ) -> Result<Sampling, ApiError> {
+        self.constraints.clone()?;
+        let logit_bias = self.logit_bias()?;
+        let n = self.check_n()?;
+        if big_extra_arg {
+            let message = "extra_args integers must be between -2**63 and 2**64 - 1.";
+            return Err(ApiError::parameter(message, "extra_args", None));
+        }
+        let or = |given: Option<f64>, default: Option<f32>, neutral: f64| {
+            given.unwrap_or_else(|| default.map_or(neutral, f64::from))
+        };
+        let presence_penalty = or(self.presence_penalty, defaults.presence_penalty, 0.0);
+        let frequency_penalty = or(self.frequency_penalty, defaults.frequency_penalty, 0.0);
+        let repetition_penalty = or(self.repetition_penalty, defaults.repetition_penalty, 1.0);
+        let temperature = match or(self.temperature, defaults.temperature, 1.0) {
+            t if t > 0.0 && t < MIN_TEMPERATURE => MIN_TEMPERATURE,
+            t => t,
+        };
+        let top_p = or(self.top_p, defaults.top_p, 1.0);
+        let min_p = or(self.min_p, defaults.min_p, 0.0);
+        let default_top_k = Int::Small(defaults.top_k.unwrap_or(0));
+        let top_k = self.top_k.as_ref().unwrap_or(&default_top_k);
+        check_penalties(presence_penalty, frequency_penalty, repetition_penalty)?;
+        check_temperature(temperature)?;
+        check_truncation(top_p, top_k, min_p)?;
+        self.check_lengths(max_tokens)?;
+        self.check_words()?;
+        let greedy = temperature == 0.0;
+        if greedy && n > 1 {
+            let message = format!("n must be 1 when using greedy sampling, got {n}.");
+            return Err(ApiError::bad_request(message));
+        }
+        let params = SamplingParams {
+            temperature: temperature as f32,
+            top_p: if greedy { 1.0 } else { top_p as f32 },
+            top_k: if greedy { 0 } else { top_k.saturate().clamp(0, i64::from(u32::MAX)) as u32 },
+            min_p: if greedy { 0.0 } else { min_p as f32 },
+            repetition_penalty: repetition_penalty as f32,
+            presence_penalty: presence_penalty as f32,
+            frequency_penalty: frequency_penalty as f32,
+            logit_bias,
+            min_tokens: self.min_tokens.saturate() as u32,
+            seed: self.seed,
+            ..SamplingParams::greedy(max_tokens as u32)
+        };
+        Ok(Sampling {
+            n,
+            params,
+            stop: self.stop.clone(),
+            include_stop_str_in_output: self.include_stop_str_in_output,
+            skip_special_tokens: self.skip_special_tokens,
+            spaces_between_special_tokens: self.spaces_between_special_tokens,
+            bad_words: dedup(&self.bad_words),
+            stream_interval: self.stream_interval.as_ref().map_or(1, |i| i.saturate() as usize),
+        })
+    }
+
+    /// `(token, bias)` with biases in [-100, 100]. Keys are whatever Python's `int` reads; tokens
+    /// that no vocabulary holds become the largest id, which the later check refuses.
+    fn logit_bias(&self) -> Result<Vec<(Token, f32)>, ApiError> {
+        let Some(entries) = &self.logit_bias else { return Ok(Vec::new()) };
+        let invalid: Vec<Json> = entries
+            .iter()
+            .filter(|(key, _)| bias_token(key).is_none())
+            .map(|(key, _)| Json::Str(key.clone()))
+            .collect();
+        if !invalid.is_empty() {
+            let keys = repr(&Json::List(invalid));
+            let message = format!(
+                "logit_bias contains key(s) that cannot be converted to integer token IDs: {keys}"
+            );
+            return Err(ApiError::parameter(message, "logit_bias", Some(&keys)));
+        }
+        // Several spellings of one token: the last one counts.
+        let biases: IndexMap<Token, f32> = entries
+            .iter()
+            .filter_map(|(key, bias)| Some((to_token(&bias_token(key)?), *bias)))
+            .map(|(token, bias)| (token, bias.max(-100.0).min(100.0) as f32))
+            .collect();
+        Ok(biases.into_iter().collect())
+    }
+
+    fn check_n(&self) -> Result<usize, ApiError> {
+        let one = Int::Small(1);
+        let n = self.n.as_ref().unwrap_or(&one);
+        let message = if *n < 1 {
+            format!("n must be at least 1, got {n}.")
+        } else if *n > MAX_N {
+            format!(
+                "n must be at most {MAX_N}, got {n}. To increase this limit, set the \
+                 VLLM_MAX_N_SEQUENCES environment variable."
+            )
+        } else {
+            return Ok(n.saturate() as usize);
+        };
+        Err(ApiError::bad_request(message))
+    }
+
+    fn check_lengths(&self, max_tokens: i64) -> Result<(), ApiError> {
+        let min_tokens = &self.min_tokens;
+        if max_tokens < 1 {
+            let message = format!("max_tokens must be at least 1, got {max_tokens}.");
+            let value = max_tokens.to_string();
+            return Err(ApiError::parameter(message, "max_tokens", Some(&value)));
+        }
+        if *min_tokens < 0 {
+            return Err(ApiError::bad_request(format!(
+                "min_tokens must be greater than or equal to 0, got {min_tokens}."
+            )));
+        }
+        if *min_tokens > max_tokens {
+            return Err(ApiError::bad_request(format!(
+                "min_tokens must be less than or equal to max_tokens={max_tokens}, got \
+                 {min_tokens}."
+            )));
+        }
+        Ok(())
+    }
+
+    fn check_words(&self) -> Result<(), ApiError> {
+        if self.stop.iter().any(String::is_empty) {
+            return Err(ApiError::bad_request("stop cannot contain an empty string."));
+        }
+        if self.bad_words.iter().any(String::is_empty) {
+            let words = repr(&strings(&dedup(&self.bad_words)));
+            return Err(ApiError::bad_request(format!(
+                "bad_words cannot contain an empty string. Got bad_words={words}"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The checks that vLLM makes where the engine takes a request, after a stream's response has
+    /// started; then fills in what they cover. `eos` is the tokenizer's end token.
+    pub fn finish(
+        &self,
+        sampling: &mut Sampling,
+        limits: &Limits,
+        defaults: &GenerationDefaults,
+        eos: Option<Token>,
+        prompt_len: usize,
+    ) -> Result<(), ApiError> {
+        let params = &mut sampling.params;
+        params.logprobs = checked_logprobs(self.logprobs.as_ref(), "sample", "logprobs", limits)?;
+        let prompt = self.prompt_logprobs.as_ref();
+        self.check_logprob_token_ids(limits)?;
+        params.prompt_logprobs = checked_logprobs(prompt, "prompt", "prompt_logprobs", limits)?;
+        self.check_logit_bias(limits)?;
+        let stop_ids = checked_tokens(&dedup(&self.stop_token_ids), "stop_token_ids", limits)?;
+        params.allowed_token_ids = self.checked_allowed(limits)?;
+        self.constraints.as_ref().map_err(ApiError::clone)?.check()?;
+        if self.thinking_token_budget {
+            return Err(ApiError::bad_request(
+                "thinking_token_budget is set but reasoning_config is not configured. Please set \
+                 --reasoning-parser and/or --reasoning-config to use thinking_token_budget.",
+            ));
+        }
+        let start = &self.routed_experts_prompt_start;
+        if *start > i64::try_from(prompt_len).unwrap_or(i64::MAX) {
+            let message = format!(
+                "routed_experts_prompt_start must be between 0 and the prompt length \
+                 ({prompt_len}), inclusive."
+            );
+            let value = start.to_string();
+            let name = "routed_experts_prompt_start";
+            return Err(ApiError::parameter(message, name, Some(&value)));
+        }
+        if self.logprob_token_ids.is_some() {
+            return Err(ApiError::not_implemented("logprob_token_ids"));
+        }
+        if self.repetition_detection {
+            return Err(ApiError::not_implemented("repetition_detection"));
+        }
+        params.stop_token_ids = stop_ids;
+        let more = defaults.eos_token_ids.iter().copied().filter(|id| Some(*id) != eos);
+        if self.ignore_eos {
+            params.ignored_eos = dedup(&eos.into_iter().chain(more).collect::<Vec<_>>());
+        } else {
+            params.eos = eos;
+            params.stop_token_ids.extend(more);
+            params.stop_token_ids = dedup(&params.stop_token_ids);
+        }
+        Ok(())
+    }
+
+    fn check_logprob_token_ids(&self, limits: &Limits) -> Result<(), ApiError> {
+        let Some(ids) = &self.logprob_token_ids else { return Ok(()) };
+        let len = ids.len();
+        if len > MAX_LOGPROB_TOKEN_IDS {
+            let message = format!(
+                "Requested logprob_token_ids of length {len}, which is greater than max allowed: \
+                 {MAX_LOGPROB_TOKEN_IDS}"
+            );
+            return Err(ApiError::parameter(message, "logprob_token_ids", Some(&len.to_string())));
+        }
+        checked_tokens(ids, "logprob_token_ids", limits).map(drop)
+    }
+
+    fn check_logit_bias(&self, limits: &Limits) -> Result<(), ApiError> {
+        let keys = self.logit_bias.iter().flatten().filter_map(|(key, _)| bias_token(key));
+        checked_tokens(&keys.collect::<Vec<_>>(), "logit_bias", limits).map(drop)
+    }
+
+    fn checked_allowed(&self, limits: &Limits) -> Result<Option<Vec<Token>>, ApiError> {
+        let Some(ids) = &self.allowed_token_ids else { return Ok(None) };
+        let name = "allowed_token_ids";
+        if ids.is_empty() {
+            let message = "allowed_token_ids is not None and empty!";
+            return Err(ApiError::parameter(message, name, Some("[]")));
+        }
+        let outside = outside(ids, limits);
+        if !outside.is_empty() {
+            let message = "allowed_token_ids contains out-of-vocab token id!";
+            return Err(ApiError::parameter(message, name, Some(&list(&outside))));
+        }
+        Ok(Some(ids.iter().map(to_token).collect()))
+    }
+}
+
+fn dedup<T: Clone + Eq + Hash>(items: &[T]) -> Vec<T> {
+    let unique: IndexSet<&T> = items.iter().collect();
+    unique.into_iter().cloned().collect()
+}
+
+/// A list of strings as a value, for messages.
+pub(super) fn strings(words: &[String]) -> Json {
+    Json::List(words.iter().cloned().map(Json::Str).collect())
+}
+
+impl Sampling {
+    /// `bad_words` as Python prints the list.
+    pub fn bad_words_repr(&self) -> String {
+        repr(&strings(&self.bad_words))
+    }
+}

@@ -1,0 +1,243 @@
+//! From a request to the handler of its path: authentication, routing, common headers.
+
+use super::frontend::Frontend;
+use super::headers::REQUEST_ID;
+use super::{chat, completions, guard, models, operations, reply, respond, tokenize};
+use crate::error::ApiError;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use futures_util::FutureExt;
+use http_body_util::{BodyExt, Limited};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// What a path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Endpoint {
+    Health,
+    Version,
+    Load,
+    Metrics,
+    Models,
+    Chat,
+    Completions,
+    Tokenize,
+    Detokenize,
+}
+
+/// Paths, the methods they take, and where they lead.
+const ROUTES: &[(&str, &[Method], Endpoint)] = &[
+    ("/health", &[Method::GET], Endpoint::Health),
+    ("/ping", &[Method::GET, Method::POST], Endpoint::Health),
+    ("/version", &[Method::GET], Endpoint::Version),
+    ("/load", &[Method::GET], Endpoint::Load),
+    ("/v1/models", &[Method::GET], Endpoint::Models),
+    ("/v1/chat/completions", &[Method::POST], Endpoint::Chat),
+    ("/v1/completions", &[Method::POST], Endpoint::Completions),
+    ("/tokenize", &[Method::POST], Endpoint::Tokenize),
+    ("/detokenize", &[Method::POST], Endpoint::Detokenize),
+];
+const METRICS: &str = "/metrics";
+/// Paths that need a key, when keys are configured.
+const GUARDED: [&str; 4] = ["/v1", "/v2", "/inference", "/cohere"];
+const METHODS: [Method; 9] = [
+    Method::GET,
+    Method::POST,
+    Method::PUT,
+    Method::DELETE,
+    Method::HEAD,
+    Method::OPTIONS,
+    Method::PATCH,
+    Method::CONNECT,
+    Method::TRACE,
+];
+
+/// Answers any request.
+pub async fn respond_to<B>(frontend: Arc<Frontend>, request: Request<B>) -> Response<Body>
+where
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if !METHODS.contains(request.method()) {
+        return respond::invalid_request();
+    }
+    let options = &frontend.options;
+    let wants_id = options.enable_request_id_headers;
+    let id = wants_id.then(|| {
+        let given = request.headers().get(REQUEST_ID).cloned();
+        given.unwrap_or_else(|| random_header())
+    });
+    let path = request.uri().path();
+    let path = path.strip_prefix(options.root_path.as_str()).unwrap_or(path);
+    let guarded = GUARDED.iter().any(|prefix| path.starts_with(prefix));
+    let key = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    let mut response =
+        if guarded && request.method() != Method::OPTIONS && !frontend.is_authorized(key) {
+            unauthorized()
+        } else {
+            let path = path.to_owned();
+            let mut response = route(frontend.clone(), &path, request).await;
+            response.headers_mut().insert(header::VARY, HeaderValue::from_static("Origin"));
+            response
+        };
+    let headers = response.headers_mut();
+    headers.insert(header::SERVER, HeaderValue::from_static("uvicorn"));
+    if let Some(id) = id.filter(|id| !id.is_empty()) {
+        headers.insert(REQUEST_ID, id);
+    }
+    response
+}
+
+/// 32 hexadecimal digits, as a UUID without dashes.
+fn random_header() -> HeaderValue {
+    let id = reply::random_id() + &reply::random_id();
+    HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("0"))
+}
+
+fn unauthorized() -> Response<Body> {
+    let mut response = respond::json(&serde_json::json!({"error": "Unauthorized"}));
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    response
+}
+
+/// Finds the endpoint at `path` and runs it.
+async fn route<B>(frontend: Arc<Frontend>, path: &str, request: Request<B>) -> Response<Body>
+where
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if path == METRICS || path.strip_prefix(METRICS).is_some_and(|rest| rest.starts_with('/')) {
+        let is_plain_get = path == METRICS && request.method() == Method::GET;
+        return run(frontend, Endpoint::Metrics, is_plain_get, request).await;
+    }
+    let find = |path: &str| ROUTES.iter().find(|(known, ..)| *known == path);
+    match find(path) {
+        Some((_, methods, endpoint)) if methods.contains(request.method()) => {
+            run(frontend, *endpoint, false, request).await
+        }
+        Some((_, methods, _)) => wrong_method(methods),
+        None if path.ends_with('/') && find(path.trim_end_matches('/')).is_some() => {
+            redirect(&request)
+        }
+        None => respond::error(&ApiError::detail(404, "Not Found")),
+    }
+}
+
+fn wrong_method(methods: &[Method]) -> Response<Body> {
+    let mut response = respond::error(&ApiError::detail(405, "Method Not Allowed"));
+    let allow: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    if let Ok(allow) = HeaderValue::try_from(allow.join(", ")) {
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
+    response
+}
+
+/// Sends a client to the path without its trailing slash.
+fn redirect<B>(request: &Request<B>) -> Response<Body> {
+    let host = request.headers().get(header::HOST).map(HeaderValue::as_bytes);
+    let host = String::from_utf8_lossy(host.unwrap_or(b"localhost"));
+    let path = request.uri().path().trim_end_matches('/');
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    let mut response = respond::empty(StatusCode::TEMPORARY_REDIRECT);
+    if let Ok(location) = HeaderValue::try_from(format!("http://{host}{path}{query}")) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+/// Runs an endpoint; whatever goes wrong becomes an error body.
+async fn run<B>(
+    frontend: Arc<Frontend>,
+    endpoint: Endpoint,
+    is_plain_get: bool,
+    request: Request<B>,
+) -> Response<Body>
+where
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match endpoint {
+        Endpoint::Health => return operations::health(&frontend),
+        Endpoint::Version => return operations::version(),
+        Endpoint::Load => return operations::load(&frontend),
+        Endpoint::Metrics => return operations::metrics(&frontend, is_plain_get),
+        Endpoint::Models => return models::list(&frontend),
+        _ => {}
+    }
+    let (head, body) = request.into_parts();
+    // A panic is a bug; the client still gets an answer, and the connection stays.
+    let answer = AssertUnwindSafe(post(frontend, endpoint, head.headers, body)).catch_unwind();
+    match answer.await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => respond::error(&error),
+        Err(_) => respond::error(&ApiError::internal("The request handler failed.")),
+    }
+}
+
+async fn post<B>(
+    frontend: Arc<Frontend>,
+    endpoint: Endpoint,
+    headers: HeaderMap,
+    body: B,
+) -> Result<Response<Body>, ApiError>
+where
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let body = read_body(body, frontend.options.max_body_bytes).await?;
+    match endpoint {
+        Endpoint::Chat => {
+            let load = Load::count(&frontend);
+            let response = chat::create(frontend, headers, &body).await?;
+            Ok(guard::hold(response, load))
+        }
+        Endpoint::Completions => {
+            let load = Load::count(&frontend);
+            let response = completions::create(frontend, headers, &body).await?;
+            Ok(guard::hold(response, load))
+        }
+        Endpoint::Tokenize => tokenize::tokenize(&frontend, &headers, &body).await,
+        Endpoint::Detokenize => tokenize::detokenize(&frontend, &headers, &body),
+        _ => Err(ApiError::detail(404, "Not Found")),
+    }
+}
+
+async fn read_body<B>(body: B, max_bytes: usize) -> Result<Bytes, ApiError>
+where
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let announced = body.size_hint().lower();
+    if announced > max_bytes as u64 {
+        return Err(ApiError::body_too_large(max_bytes));
+    }
+    match Limited::new(body, max_bytes).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(ApiError::body_too_large(max_bytes))
+        }
+        Err(_) => Err(ApiError::detail(400, "There was an error parsing the body")),
+    }
+}
+
+/// Counts a request as load while it lives, if load is tracked.
+struct Load(Option<Arc<Frontend>>);
+
+impl Load {
+    fn count(frontend: &Arc<Frontend>) -> Self {
+        let tracked = frontend.options.enable_server_load_tracking;
+        if tracked {
+            frontend.load.fetch_add(1, Relaxed);
+        }
+        Self(tracked.then(|| frontend.clone()))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        if let Some(frontend) = &self.0 {
+            frontend.load.fetch_sub(1, Relaxed);
+        }
+    }
+}

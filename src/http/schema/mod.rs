@@ -1,0 +1,95 @@
+//! Request schemas and their check, with the coercions and the messages of pydantic's lax mode.
+//!
+//! A schema says what a value may be; [`check`] walks it and collects every misfit, in order. The
+//! values themselves stay as they are: whoever reads a checked field applies the same coercion
+//! ([`coerce`]) and cannot fail.
+
+mod check;
+pub mod coerce;
+mod errors;
+mod messages;
+#[cfg(test)]
+mod tests;
+
+pub use check::{Fit, best_choice, check, validate};
+pub use errors::{Errors, Path};
+pub use messages::{MESSAGE, MessageKind, check_parts, check_tool_calls, message_kind};
+
+use super::json::{Dict, Json};
+use crate::error::ApiError;
+
+/// What a value may be.
+#[derive(Debug)]
+pub enum Schema {
+    Any,
+    Str,
+    /// An integer within optional bounds, both inclusive.
+    Int {
+        ge: Option<i64>,
+        le: Option<i64>,
+    },
+    Float,
+    Bool,
+    /// A string, where pydantic wants bytes.
+    Bytes,
+    /// One of these strings.
+    Literal(&'static [&'static str]),
+    /// A list, at most so long.
+    List {
+        item: &'static Schema,
+        max: Option<usize>,
+    },
+    /// Whatever can be iterated over; its items are looked at only when they are used.
+    Iterable,
+    /// An object with values of one kind.
+    Map(&'static Schema),
+    Nullable(&'static Schema),
+    /// The first that fits best. Labels appear in the paths of errors; empty ones do not.
+    Union(&'static [(&'static str, &'static Schema)]),
+    Object {
+        kind: ObjectKind,
+        fields: &'static [Field],
+    },
+    /// An instance of a class, which no JSON value is.
+    InstanceOf(&'static str),
+    /// A check that raises instead of collecting; what it lets pass fits.
+    Hook(fn(&Json) -> Result<(), ApiError>),
+}
+
+/// How pydantic names an object, and what else it checks.
+#[derive(Debug)]
+pub enum ObjectKind {
+    Model,
+    TypedDict,
+    /// A dataclass of this name, with the check that runs once its fields fit.
+    Dataclass(&'static str, fn(&Dict) -> Result<(), ApiError>),
+}
+
+/// A member of an object. Members that are not listed may be there and mean nothing.
+#[derive(Debug)]
+pub struct Field {
+    pub name: &'static str,
+    pub required: bool,
+    pub schema: &'static Schema,
+}
+
+/// A member that may be absent.
+pub const fn optional(name: &'static str, schema: &'static Schema) -> Field {
+    Field { name, required: false, schema }
+}
+
+/// A member that has to be there.
+pub const fn required(name: &'static str, schema: &'static Schema) -> Field {
+    Field { name, required: true, schema }
+}
+
+/// Any integer.
+pub const INT: Schema = Schema::Int { ge: None, le: None };
+/// An integer of 64 bits.
+pub const INT64: Schema = Schema::Int { ge: Some(i64::MIN), le: Some(i64::MAX) };
+/// A list of integers.
+pub const INTS: Schema = Schema::List { item: &INT, max: None };
+/// A list of strings.
+pub const STRS: Schema = Schema::List { item: &Schema::Str, max: None };
+/// An object of anything.
+pub const OBJECT: Schema = Schema::Map(&Schema::Any);
