@@ -1,15 +1,23 @@
 //! `serve`: bind, load, serve, shut down. The top of the house: it alone knows every room.
 
 pub mod bind;
+mod build;
+mod observe;
 pub mod shutdown;
 
-use crate::config::Settings;
+use crate::config::{Fingerprint, Settings, VLLM_VERSION};
 use crate::engine::EngineHandle;
+use crate::http::{self, Frontend};
+use crate::model::Model;
 use crate::telemetry::logs;
-use shutdown::{Ended, Work};
+use crate::telemetry::metrics::Metrics;
+use build::{EngineThread, Sizes};
+use shutdown::{Ended, Work, serve_until_asked};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Serves until asked to end. Whatever goes wrong before is one line on stderr and exit code 1.
 pub fn run(settings: Settings) -> ExitCode {
@@ -20,7 +28,7 @@ pub fn run(settings: Settings) -> ExitCode {
         Ok(log) => log,
         Err(error) => return fail(&format!("the log cannot be set up: {error}")),
     };
-    let ended = start(&settings);
+    let ended = start(settings);
     // What was logged comes before the error that ends the process.
     drop(log);
     match ended {
@@ -34,11 +42,101 @@ fn fail(message: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn start(settings: &Settings) -> Result<Ended, String> {
+fn start(settings: Settings) -> Result<Ended, String> {
+    let since = Instant::now();
+    log::info!("glassbox {} answers as vLLM {VLLM_VERSION}", env!("CARGO_PKG_VERSION"));
     log::info!("non-default args: {}", settings.non_default_args);
     let bound = bind::bind(settings.frontend.host.as_deref(), settings.frontend.port)?;
-    log::debug!("bound {}", bound.address());
-    Err("this build has no engine behind its command line yet".to_owned())
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.enable_all().build().map_err(|error| format!("no runtime: {error}"))?;
+
+    let model = build::open_model(&settings)?;
+    let sizes = build::size(&settings, &model)?;
+    let (engine, thread) = build::start_engine(&settings, &model, &sizes)?;
+    let frontend = Arc::new(frontend(&settings, &model, &sizes, engine.clone())?);
+    drop(model);
+
+    let drain = settings.frontend.shutdown_timeout;
+    let ended = runtime.block_on(async {
+        let address = bound.address();
+        let listener = bound.listen()?;
+        let mut signals = signals().map_err(|error| format!("no signal handler: {error}"))?;
+        log::info!("Starting vLLM server on http://{address}");
+        log::info!("ready after {:.3} s", since.elapsed().as_secs_f64());
+        if settings.logging.stats {
+            let every = settings.logging.stats_interval;
+            tokio::spawn(observe::log_stats(engine.shared_status(), every));
+        }
+        let (close, closed) = oneshot::channel();
+        let dead = watch(thread);
+        let stop = async {
+            tokio::select! {
+                _ = closed => {}
+                reason = dead => log::error!("the engine is gone: {reason}"),
+            }
+        };
+        let http = http::serve(vec![listener], frontend, stop);
+        Ok(serve_until_asked(http, close, &engine, drain, &mut signals).await)
+    });
+    runtime.shutdown_background();
+    ended
+}
+
+/// Ends when the engine thread does without having been told to, with the reason.
+async fn watch(thread: EngineThread) -> String {
+    let join = tokio::task::spawn_blocking(move || match thread.join() {
+        Ok(Ok(())) => "it was told to stop".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it panicked; the message is above".to_owned(),
+    });
+    join.await.unwrap_or_else(|error| error.to_string())
+}
+
+fn frontend(
+    settings: &Settings,
+    model: &Model,
+    sizes: &Sizes,
+    engine: EngineHandle,
+) -> Result<Frontend, String> {
+    let tokenizer = model.tokenizer.as_ref().ok_or("the model has no tokenizer")?;
+    let metrics = Metrics::new(&settings.model.served_names[0], &settings.cache, &sizes.kv);
+    let status = engine.shared_status();
+    let render = Box::new(move || metrics.render(&observe::snapshot(&status)));
+    let template = model.chat_template.clone();
+    let options = options(settings, model, sizes);
+    Frontend::new(options, engine, tokenizer, template, model.generation.clone(), render)
+        .map_err(|error| error.to_string())
+}
+
+fn options(settings: &Settings, model: &Model, sizes: &Sizes) -> http::Options {
+    let from = &settings.frontend;
+    let limits = http::Limits {
+        max_model_len: sizes.kv.max_model_len as u32,
+        vocab_size: model.config.dims.vocab as u32,
+        max_logprobs: settings.model.max_logprobs.map_or(-1, i64::from),
+    };
+    let config = [settings.model.model.as_str(), &settings.non_default_args];
+    let fingerprint = http::system_fingerprint(&config);
+    http::Options {
+        served_model_names: settings.model.served_names.clone(),
+        api_keys: from.api_keys.clone(),
+        enable_request_id_headers: from.request_id_headers,
+        return_tokens_as_token_ids: from.return_tokens_as_token_ids,
+        enable_prompt_tokens_details: from.prompt_tokens_details,
+        enable_force_include_usage: from.force_include_usage,
+        skip_model_name_validation: from.skip_model_name_validation,
+        default_chat_template_kwargs: settings.model.chat_template_kwargs.clone(),
+        response_role: from.response_role.clone(),
+        system_fingerprint: match &from.fingerprint {
+            Fingerprint::Full => Some(fingerprint),
+            Fingerprint::Hash => fingerprint.rsplit('-').next().map(str::to_owned),
+            Fingerprint::Custom(value) => Some(value.clone()),
+            Fingerprint::None => None,
+        },
+        stream_interval: from.stream_interval,
+        keep_alive_timeout: from.keep_alive,
+        ..http::Options::new(&settings.model.model, limits)
+    }
 }
 
 impl Work for EngineHandle {

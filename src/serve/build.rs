@@ -1,0 +1,175 @@
+//! From settings to a running engine: open the model, size the memory, load, start.
+
+use crate::config::limits::{StepLimits, max_model_len};
+use crate::config::memory::{self, KvPlan, KvRequest};
+use crate::config::{BackendKind, ContextRequest, CpuIsa, HostMemory, Settings};
+use crate::engine::{self, EngineConfig, EngineHandle, PrefixCaching};
+use crate::model::{Model, OpenOptions};
+use crate::runner::cpu::{CpuBackend, CpuMemory, Isa};
+use crate::runner::sim::{SimBackend, SimConfig};
+use crate::runner::{Backend, BackendError, Limits};
+use crate::scheduler::SchedulerConfig;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// The thread that the engine runs in.
+pub type EngineThread = JoinHandle<Result<(), BackendError>>;
+
+/// Opens the model's files.
+///
+/// # Errors
+/// One sentence.
+pub fn open_model(settings: &Settings) -> Result<Model, String> {
+    let from = &settings.model;
+    let model = Model::open(&OpenOptions {
+        revision: from.revision.clone(),
+        tokenizer: from.tokenizer.clone(),
+        chat_template: from.chat_template.clone(),
+        load_format: from.load_format,
+        seed: from.seed,
+        generation_config: from.generation_config.clone(),
+        override_generation_config: from.override_generation_config.clone(),
+        ..OpenOptions::new(&from.model, from.hub.clone())
+    })
+    .map_err(|error| error.to_string())?;
+    for phase in &model.phases {
+        log::info!("{} took {:.3} s", phase.name, phase.took.as_secs_f64());
+    }
+    Ok(model)
+}
+
+/// How much of everything there will be.
+pub struct Sizes {
+    pub kv: KvPlan,
+    pub step: StepLimits,
+}
+
+/// Settles context, step and KV cache, and says where the memory goes.
+///
+/// # Errors
+/// One sentence: settings that contradict each other or the machine.
+pub fn size(settings: &Settings, model: &Model) -> Result<Sizes, String> {
+    let dims = &model.config.dims;
+    let context = max_model_len(settings.model.context, model.config.max_model_len)?;
+    log::info!("Using max model len {context}");
+    let step = settings.scheduler.step_limits(context)?;
+    let cache = &settings.cache;
+    let mut limits = limits(settings, model, &step, context, 0);
+    let threads = threads(settings);
+    let fixed = match settings.device.backend {
+        BackendKind::Cpu => CpuBackend::memory(dims, &limits, threads),
+        BackendKind::Sim => CpuMemory { weights: 0, kv_cache: 0, workspace: 0 },
+    };
+    let request = KvRequest {
+        memory: cache.memory,
+        num_blocks_override: cache.num_blocks_override,
+        bytes_per_token: dims.kv_bytes_per_token() as u64,
+        block_size: cache.block_size,
+        fixed_bytes: fixed.total() as u64,
+        max_model_len: context,
+        fit: settings.model.context == ContextRequest::Fit,
+    };
+    let host = HostMemory::of_system()?;
+    let bytes = memory::kv_bytes(&request, host).map_err(|error| error.to_string())?;
+    let kv = memory::plan(&request, bytes).map_err(|error| error.to_string())?;
+    limits.num_blocks = kv.num_blocks;
+    let parts = match settings.device.backend {
+        BackendKind::Cpu => CpuBackend::memory(dims, &limits, threads),
+        BackendKind::Sim => fixed,
+    };
+    let parts = [
+        ("weights", parts.weights as u64),
+        ("KV cache", parts.kv_cache as u64),
+        ("workspace", parts.workspace as u64),
+    ];
+    memory::table(&parts, host).iter().for_each(|line| log::info!("{line}"));
+    log::info!("{}", kv.summary("CPU"));
+    Ok(Sizes { kv, step })
+}
+
+fn limits(
+    settings: &Settings,
+    model: &Model,
+    step: &StepLimits,
+    context: usize,
+    num_blocks: usize,
+) -> Limits {
+    Limits {
+        max_tokens: step.max_num_batched_tokens,
+        max_seqs: step.max_num_seqs,
+        max_blocks_per_seq: context.div_ceil(settings.cache.block_size),
+        num_blocks,
+        block_size: settings.cache.block_size,
+        vocab_size: model.config.dims.vocab,
+    }
+}
+
+fn threads(settings: &Settings) -> usize {
+    let usable = || std::thread::available_parallelism().map_or(1, |threads| threads.get());
+    settings.device.threads.unwrap_or_else(usable)
+}
+
+fn isa(chosen: CpuIsa) -> Isa {
+    match chosen {
+        CpuIsa::Avx512Bf16 => Isa::Avx512Bf16,
+        CpuIsa::Avx2 => Isa::Avx2,
+        CpuIsa::Neon => Isa::Neon,
+        CpuIsa::Portable => Isa::Portable,
+    }
+}
+
+/// Loads the weights and starts the engine.
+///
+/// # Errors
+/// One sentence.
+pub fn start_engine(
+    settings: &Settings,
+    model: &Model,
+    sizes: &Sizes,
+) -> Result<(EngineHandle, EngineThread), String> {
+    let context = sizes.kv.max_model_len;
+    let limits = limits(settings, model, &sizes.step, context, sizes.kv.num_blocks);
+    let backend = load(settings, model, limits)?;
+    let scheduler = &settings.scheduler;
+    let config = EngineConfig {
+        scheduler: SchedulerConfig {
+            max_num_batched_tokens: sizes.step.max_num_batched_tokens,
+            max_num_seqs: sizes.step.max_num_seqs,
+            policy: scheduler.policy,
+            chunked_prefill: scheduler.chunked_prefill,
+            long_prefill_token_threshold: scheduler.long_prefill_token_threshold,
+            reserve_full_prompt: scheduler.reserve_full_isl,
+            watermark: scheduler.watermark,
+        },
+        max_model_len: context,
+        prefix_caching: settings.cache.prefix_caching.then(|| PrefixCaching {
+            algo: settings.cache.hash_algo,
+            hash_seed: settings.cache.hash_seed.clone(),
+        }),
+        max_in_flight: scheduler.max_num_queued_reqs.unwrap_or(usize::MAX),
+        seed: settings.model.seed,
+    };
+    engine::spawn(config, backend).map_err(|error| format!("no thread for the engine: {error}"))
+}
+
+fn load(settings: &Settings, model: &Model, limits: Limits) -> Result<Box<dyn Backend>, String> {
+    let since = Instant::now();
+    match settings.device.backend {
+        BackendKind::Cpu => {
+            let (threads, isa) = (threads(settings), settings.device.isa.map(isa));
+            let backend =
+                CpuBackend::new(&model.config.dims, model.weights.as_ref(), limits, threads, isa)
+                    .map_err(|error| error.to_string())?;
+            let seconds = since.elapsed().as_secs_f64();
+            let (isa, threads) = (backend.isa(), backend.threads());
+            log::info!("load weights took {seconds:.3} s ({isa} kernels, {threads} threads)");
+            Ok(Box::new(backend))
+        }
+        BackendKind::Sim => {
+            log::warn!("--glassbox-backend sim: replies are made up, no model runs");
+            let step_time = Duration::ZERO;
+            let config = SimConfig { limits, step_time, samples: true, fails_at: None };
+            Ok(Box::new(SimBackend::new(config)))
+        }
+    }
+}
