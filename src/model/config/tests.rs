@@ -140,8 +140,8 @@ fn frequencies_equal_those_of_transformers() {
 }
 
 #[test]
-fn what_cannot_be_served_is_refused_by_name() {
-    let cases = [
+fn other_models_are_refused_by_name() {
+    refused(&[
         (
             json!({"architectures": ["LlamaForCausalLM"]}),
             "architecture LlamaForCausalLM is not supported; Qwen3ForCausalLM is",
@@ -189,6 +189,12 @@ fn what_cannot_be_served_is_refused_by_name() {
             json!({"rope_parameters": {"full_attention": {"rope_type": "default"}}}),
             "rope_parameters differs by layer type; one for all layers is supported",
         ),
+    ]);
+}
+
+#[test]
+fn values_of_the_wrong_kind_are_named() {
+    refused(&[
         (
             json!({"hidden_size": "abc"}),
             "hidden_size is \"abc\", an integer from 1 to 1048576 is wanted",
@@ -207,9 +213,12 @@ fn what_cannot_be_served_is_refused_by_name() {
             json!({"num_hidden_layers": 0}),
             "num_hidden_layers is 0, an integer from 1 to 1048576 is wanted",
         ),
-    ];
+    ]);
+}
+
+fn refused(cases: &[(Value, &str)]) {
     for (changes, message) in cases {
-        assert_eq!(with(changes.clone()).unwrap_err(), message, "{changes}");
+        assert_eq!(with(changes.clone()).unwrap_err(), *message, "{changes}");
     }
 }
 
