@@ -1,8 +1,9 @@
 //! The CPU kernels and whole steps of a Qwen3-0.6B shape in % of what this machine can do.
 //!
-//! `cargo bench --bench kernels [-- THREADS [WORD]]` measures the lines that WORD is in. The machine's read bandwidth and bf16 rate are
-//! measured in the same run, in turns with the kernels; every number is the best of the rounds, so
-//! that a machine that is busy with other things disturbs ratios as little as can be.
+//! `cargo bench --bench kernels [-- THREADS [WORD]]` measures the lines that WORD is in. The
+//! machine's read bandwidth and bf16 rate are measured in the same run, in turns with the kernels;
+//! every number is the best of the rounds, so that a machine that is busy with other things
+//! disturbs ratios as little as can be. On a machine that is very busy they still mean little.
 
 mod machine;
 mod model;

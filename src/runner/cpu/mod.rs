@@ -1,9 +1,12 @@
 //! The CPU backend: bf16 weights packed once, own kernels, one thread pool.
 //!
-//! `submit` checks and copies a step; `collect` runs it on the calling thread and the pool's. A step
-//! goes through the layers in passes of bounded size, so activations stay small however many tokens
-//! a step has. Which kernels run is chosen once, by what the machine has ([`Isa`]); within one choice
-//! a row's bits depend on its own sequence alone (see `kernels`).
+//! `submit` checks and copies a step; `collect` runs it on the calling thread and the pool's. A
+//! step goes through the layers in passes of bounded size, so activations stay small however many
+//! tokens a step has. Within a layer, a pass writes the KV of all its rows before any of them
+//! attends, so a sequence may share blocks that an earlier sequence of the same step fills.
+//!
+//! Which kernels run is chosen once, by what the machine has ([`Isa`]); within one choice a row's
+//! bits depend on its own sequence alone (see `kernels`).
 
 mod forward;
 mod isa;

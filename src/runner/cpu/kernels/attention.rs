@@ -1,10 +1,10 @@
 //! Attention over the paged KV cache, for prompts and single tokens alike.
 //!
-//! Keys are taken in tiles of [`KEYS`] that start at multiples of it, so a row meets its keys in the
-//! same groups whether it comes alone or in a chunk. A tile of K and V is packed like a weight matrix
-//! (K with keys as outputs, V with head dimensions as outputs), once for all rows of a query tile
-//! and all query heads of the group; both products then are [`super::gemm`]'s. Keys after a row's
-//! own position get weight 0 exactly, which leaves every sum as it is.
+//! Keys are taken in tiles of [`KEYS`] that start at multiples of it, so a row meets its keys in
+//! the same groups whether it comes alone or in a chunk. A tile of K and V is packed like a weight
+//! matrix (K with keys as outputs, V with head dimensions as outputs), once for all rows of a query
+//! tile and all query heads of the group; both products then are [`super::gemm`]'s. Keys after a
+//! row's own position get weight 0 exactly, which leaves every sum as it is.
 
 use super::super::simd::{LANES, Simd, exp2};
 use super::Kernels;

@@ -2,10 +2,10 @@
 //!
 //! A matrix of N outputs by K is packed in strips of [`STRIP`] outputs, `[N / 32][K / 2][2][16][2]`
 //! bf16: one step along K is two vectors of 16 outputs, each lane a pair of neighbours in K. An
-//! output element is one chain of [`Simd::dot2`] along K. A register tile computes up to a machine's
-//! number of rows for a strip. When all rows fit one tile, the strip streams past once. Otherwise K
-//! is cut so that a block of the strip stays in the first-level cache while the rows pass by; the
-//! accumulators wait in memory meanwhile, as f32, which does not change the chain.
+//! output element is one chain of [`Simd::dot2`] along K. A register tile computes up to a
+//! machine's number of rows for a strip. When all rows fit one tile, the strip streams past once.
+//! Otherwise K is cut so that a block of the strip stays in the first-level cache while the rows
+//! pass by; the accumulators wait in memory meanwhile, as f32, which does not change the chain.
 
 use super::super::simd::{LANES, Simd, exp2};
 use super::Kernels;
