@@ -20,7 +20,7 @@ TASKS = {  # function, share of the samples
     "count": (count, 4),
     "count_long": (count_long, 0.5),
     "fact": (fact, 30),
-    "needle": (needle, 24),
+    "needle": (needle, 34),
     "copy": (copy, 9),
     "series": (series, 5),
     "tools": (tools, 26),

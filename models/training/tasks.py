@@ -142,7 +142,7 @@ def fact(r, size, held):
 
 
 def needle(r, size, held, tokens=None, task="needle"):
-    tokens = tokens or int(60 + (r.random() ** 2) * size * 1100)
+    tokens = tokens or int(60 + r.random() ** 1.2 * size * 1150)
     n = r.randint(2, 4 + min(8, tokens // 60))
     items = []
     for c, t in zip(
@@ -180,7 +180,7 @@ def needle(r, size, held, tokens=None, task="needle"):
     while len(lines) * 10 < tokens:
         lines.insert(r.randrange(len(lines) + 1), filler(r))
     text = " ".join(lines)
-    asked = r.sample(items, min(len(items), 1 if held else r.randint(3, 10)))
+    asked = r.sample(items, min(len(items), 1 if held or r.random() < 0.3 else r.randint(3, 10)))
     turns = []
     for i, (fact_, q, key) in enumerate(asked):
         turns += [{"role": "user", "content": q}, {"role": "assistant", "content": fact_}]

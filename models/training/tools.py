@@ -147,7 +147,7 @@ def tools(r, size, held, kind=None):
     kind = (
         kind
         or r.choices(
-            ["tool_call", "tool_two", "tool_new", "tool_answer", "tool_none"], [36, 10, 12, 30, 12]
+            ["tool_call", "tool_two", "tool_new", "tool_answer", "tool_none"], [30, 8, 24, 26, 12]
         )[0]
     )
     known = known_tools(r)
