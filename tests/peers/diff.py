@@ -116,6 +116,9 @@ def logprobs(want, have, path, text, out):
                     for x in (a, b)
                 ]
                 alternatives(*named, f"{at}.top_logprobs", out)
+                for key in named[1].keys() - named[0].keys():
+                    if key[0] and any(key[0] == token for token, _ in named[0]):
+                        out.append(f"{at}.top_logprobs: {key[0]!r} has the bytes {key[1]}")
         if len(want["content"]) != len(have["content"]) and text == "greedy":
             out.append(
                 f"{path}.content: {len(have['content'])} tokens, vLLM has {len(want['content'])}"
@@ -138,7 +141,7 @@ def alternatives(a, b, path, out):
     """Two maps from token to log probability; at the lower end other tokens may have slipped in."""
     if len(a) != len(b):
         out.append(f"{path}: {len(b)} alternatives, vLLM has {len(a)}")
-    low = min(list(a.values()) + list(b.values()))
+    low = min([*a.values(), *b.values()], default=0.0)
     for token in list(a) + [t for t in b if t not in a]:
         x, y = a.get(token, low), b.get(token, low)
         if not close(x, y):
