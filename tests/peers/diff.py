@@ -74,66 +74,67 @@ def short(value):
 
 
 def logprobs(want, have, path, text, out):
-    """Either form, or a prompt's; alternatives may change places within the noise."""
-    if isinstance(want, list) and isinstance(
-        have, list
-    ):  # of a prompt: None, then {id: {logprob, rank, decoded_token}}
-        if len(want) != len(have):
-            out.append(f"{path}: {len(have)} positions, vLLM has {len(want)}")
-        for i, (a, b) in enumerate(zip(want, have)):
-            if (a is None) != (b is None):
-                out.append(f"{path}[{i}]: {short(b)}, vLLM has {short(a)}")
-            elif a:
-                if list(a)[0] != list(b)[0]:
-                    out.append(f"{path}[{i}]: the first token is {list(b)[0]}, vLLM's {list(a)[0]}")
-                alternatives(
-                    {k: v["logprob"] for k, v in a.items()},
-                    {k: v["logprob"] for k, v in b.items()},
-                    f"{path}[{i}]",
-                    out,
-                )
-                for k in a.keys() & b.keys():
-                    if list(a[k]) != list(b[k]) or a[k]["decoded_token"] != b[k]["decoded_token"]:
-                        out.append(f"{path}[{i}].{k}: {short(b[k])}, vLLM has {short(a[k])}")
-                    if abs(a[k]["rank"] - b[k]["rank"]) > max(1, 0.25 * a[k]["rank"]):
-                        out.append(f"{path}[{i}].{k}: rank {b[k]['rank']}, vLLM has {a[k]['rank']}")
-        return
-    if list(want) != list(have):
+    """A prompt's, a chat's or a completion's log probabilities."""
+    if isinstance(want, list) and isinstance(have, list):
+        prompt_logprobs(want, have, path, out)
+    elif list(want) != list(have):
         out.append(f"{path}: keys {list(have)}, vLLM has {list(want)}")
-        return
-    if "content" in want:  # chat
-        for i, (a, b) in enumerate(zip(want["content"], have["content"])):
-            at = f"{path}.content[{i}]"
-            if list(a) != list(b) or len(a["top_logprobs"]) != len(b["top_logprobs"]):
-                out.append(f"{at}: {short(b)}, vLLM has {short(a)}")
-            elif text == "greedy":
-                if (a["token"], a["bytes"]) != (b["token"], b["bytes"]) or not close(
-                    a["logprob"], b["logprob"]
-                ):
-                    out.append(f"{at}: {short(b)}, vLLM has {short(a)}")
-                named = [
-                    {(t["token"], str(t["bytes"])): t["logprob"] for t in x["top_logprobs"]}
-                    for x in (a, b)
-                ]
-                alternatives(*named, f"{at}.top_logprobs", out)
-                for key in named[1].keys() - named[0].keys():
-                    if key[0] and any(key[0] == token for token, _ in named[0]):
-                        out.append(f"{at}.top_logprobs: {key[0]!r} has the bytes {key[1]}")
+    elif "content" in want:
         if len(want["content"]) != len(have["content"]) and text == "greedy":
-            out.append(
-                f"{path}.content: {len(have['content'])} tokens, vLLM has {len(want['content'])}"
-            )
-        return
-    for k in ("text_offset", "tokens") if text == "greedy" else ():
+            out.append(f"{path}.content: {len(have['content'])} tokens, not {len(want['content'])}")
+        for i, (a, b) in enumerate(zip(want["content"], have["content"])):
+            chat_logprob(a, b, f"{path}.content[{i}]", text, out)
+    else:
+        completion_logprobs(want, have, path, text, out)
+
+
+def prompt_logprobs(want, have, path, out):
+    """None, then {id: {logprob, rank, decoded_token}}, the prompt's own token first."""
+    if len(want) != len(have):
+        out.append(f"{path}: {len(have)} positions, vLLM has {len(want)}")
+    for i, (a, b) in enumerate(zip(want, have)):
+        at = f"{path}[{i}]"
+        if a is None or b is None or list(a)[:1] != list(b)[:1]:
+            if a is not None or b is not None:
+                out.append(f"{at}: {short(b)}, vLLM has {short(a)}")
+            continue
+        alternatives(*({k: v["logprob"] for k, v in x.items()} for x in (a, b)), at, out)
+        for k in a.keys() & b.keys():
+            same = list(a[k]) == list(b[k]) and a[k]["decoded_token"] == b[k]["decoded_token"]
+            # Far down, tokens lie so close that noise moves a rank by a lot.
+            if not same or abs(a[k]["rank"] - b[k]["rank"]) > max(1, 0.25 * a[k]["rank"]):
+                out.append(f"{at}.{k}: {short(b[k])}, vLLM has {short(a[k])}")
+
+
+def chat_logprob(a, b, at, text, out):
+    """{token, logprob, bytes, top_logprobs: [{token, logprob, bytes}]}"""
+    if list(a) != list(b) or len(a["top_logprobs"]) != len(b["top_logprobs"]):
+        out.append(f"{at}: {short(b)}, vLLM has {short(a)}")
+    elif text == "greedy":
+        same = (a["token"], a["bytes"]) == (b["token"], b["bytes"])
+        if not same or not close(a["logprob"], b["logprob"]):
+            out.append(f"{at}: {short(b)}, vLLM has {short(a)}")
+        tops = (x["top_logprobs"] for x in (a, b))
+        named = [{(t["token"], str(t["bytes"])): t["logprob"] for t in top} for top in tops]
+        alternatives(*named, f"{at}.top_logprobs", out)
+        for token, sent in named[1].keys() - named[0].keys():
+            if token and any(token == other for other, _ in named[0]):
+                out.append(f"{at}.top_logprobs: {token!r} has the bytes {sent}")
+
+
+def completion_logprobs(want, have, path, text, out):
+    """{text_offset, token_logprobs, tokens, top_logprobs}"""
+    greedy = text == "greedy"
+    for k in ("text_offset", "tokens") if greedy else ():
         if want[k] != have[k]:
             out.append(f"{path}.{k}: {short(have[k])}, vLLM has {short(want[k])}")
     for i, (a, b) in enumerate(zip(want["token_logprobs"], have["token_logprobs"])):
-        if (a is None) != (b is None) or a is not None and text == "greedy" and not close(a, b):
+        if (a is None) != (b is None) or a is not None and greedy and not close(a, b):
             out.append(f"{path}.token_logprobs[{i}]: {b}, vLLM has {a}")
     for i, (a, b) in enumerate(zip(want["top_logprobs"] or [], have["top_logprobs"] or [])):
         if (a is None) != (b is None):
             out.append(f"{path}.top_logprobs[{i}]: {short(b)}, vLLM has {short(a)}")
-        elif a and text == "greedy":
+        elif a and greedy:
             alternatives(a, b, f"{path}.top_logprobs[{i}]", out)
 
 
