@@ -126,7 +126,7 @@ def start(name, command, env):
 
 
 def hold(server, still):
-    os.killpg(server.process.pid, signal.SIGSTOP if still else signal.SIGCONT)
+    server.signal(signal.SIGSTOP if still else signal.SIGCONT)
 
 
 def summary(values):

@@ -70,30 +70,32 @@ class Server:
                 continue
         return total
 
+    def signal(self, sign):
+        """To the whole process group; one that is gone needs none."""
+        try:
+            os.killpg(self.process.pid, sign)
+        except ProcessLookupError:
+            pass
+
     def stop(self):
-        for sign in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self.process.pid, sign)
-                self.process.wait(timeout=30)
-            except ProcessLookupError:
-                break
-            except subprocess.TimeoutExpired:
-                continue
+        self.signal(signal.SIGTERM)
+        try:
+            self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            print(f"{self.name} did not end within 30 s of SIGTERM", file=sys.stderr)
+        self.signal(signal.SIGKILL)  # what its children left behind
+        self.process.wait()
         os.unlink(self.log.name)
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, value, trace):
-        if kind is None:
-            self.stop()
-        else:  # keep the log of a failed run
-            name, self.log.name = self.log.name, os.devnull
-            try:
-                self.stop()
-            except OSError:
-                pass
-            print(f"the log of {self.name}: {name}", file=sys.stderr)
+        if kind is not None:  # keep the log of a failed run
+            kept = self.log.name + ".failed"
+            os.link(self.log.name, kept)
+            print(f"the log of {self.name}: {kept}", file=sys.stderr)
+        self.stop()
 
 
 def send(port, method, path, body=None, headers=None, timeout=120):
