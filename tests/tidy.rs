@@ -12,8 +12,8 @@ const MAX_COLUMNS: usize = 100;
 const RAISED: &[(&str, usize, &str)] = &[];
 
 /// Words that mean unfinished work; written apart, so that this file passes.
-const LEFTOVERS: [&str; 6] =
-    [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), "dbg!(", "todo!(", "#[ignore"];
+const LEFTOVERS: [&str; 5] =
+    [concat!("TO", "DO"), concat!("FIX", "ME"), "dbg!(", "todo!(", "#[ignore"];
 
 fn main_folders() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

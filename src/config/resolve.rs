@@ -102,8 +102,8 @@ fn model(raw: &Raw, env: &Env) -> Result<ModelSettings, String> {
     let dtype = raw.text("--dtype").unwrap_or_default();
     if !["auto", "bfloat16"].contains(&dtype.as_str()) {
         return Err(format!(
-            "argument --dtype: {dtype} is not supported: Glassbox computes in bfloat16 (checkpoints \
-             in float16 and float32 are converted when they are read); use auto or bfloat16"
+            "argument --dtype: {dtype} is not supported: Glassbox computes in bfloat16 \
+             (checkpoints in float16 and float32 are converted when read); use auto or bfloat16"
         ));
     }
     let mode = raw.text("--logprobs-mode").unwrap_or_default();

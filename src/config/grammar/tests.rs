@@ -125,8 +125,22 @@ fn errors_are_those_of_argparse() {
             &["--default-chat-template-kwargs", "{"],
             "argument --default-chat-template-kwargs: invalid loads value: '{'",
         ),
+        (&["a", "b"], "unrecognized: b"),
+        (&["a", "--bogus", "1", "--x=2"], "unrecognized: --bogus 1 --x=2"),
+        (&["--bogus", "m"], "unrecognized: --bogus"),
+        (&["m", "-O", "fast"], "unrecognized: -O fast"),
+        (&["m", "--no-disable-log-stats"], "unrecognized: --no-disable-log-stats"),
+        (&["m", "--no-host", "x"], "unrecognized: --no-host x"),
+    ] {
+        assert_eq!(error(line), message, "{line:?}");
+    }
+}
+
+#[test]
+fn ambiguous_abbreviations_list_their_candidates_in_the_order_of_vllm() {
+    for (line, message) in [
         (
-            &["m", "--port", "x", "--h=1"],
+            ["m", "--port", "x", "--h=1"].as_slice(),
             "ambiguous option: --h=1 could match --help, --headless, --host, \
              --h11-max-incomplete-event-size, --h11-max-header-count, --hf-config-path, \
              --hf-token, --hf-overrides",
@@ -148,12 +162,6 @@ fn errors_are_those_of_argparse() {
              --max-num-seqs, --max-num-active-seqs, --max-num-queued-reqs, \
              --max-num-queued-tokens, --max-cudagraph-capture-size",
         ),
-        (&["a", "b"], "unrecognized: b"),
-        (&["a", "--bogus", "1", "--x=2"], "unrecognized: --bogus 1 --x=2"),
-        (&["--bogus", "m"], "unrecognized: --bogus"),
-        (&["m", "-O", "fast"], "unrecognized: -O fast"),
-        (&["m", "--no-disable-log-stats"], "unrecognized: --no-disable-log-stats"),
-        (&["m", "--no-host", "x"], "unrecognized: --no-host x"),
     ] {
         assert_eq!(error(line), message, "{line:?}");
     }
