@@ -142,8 +142,8 @@ pub fn plan(request: &KvRequest, bytes: u64) -> Result<KvPlan, MemoryError> {
     let block_bytes = request.block_bytes();
     let num_blocks = request.num_blocks_override.unwrap_or((bytes / block_bytes.max(1)) as usize);
     let largest = num_blocks.saturating_mul(request.block_size).min(request.max_model_len);
-    let fits = largest == request.max_model_len;
-    if !fits && !(request.fit && largest > 0) {
+    let shortened = request.fit && largest > 0;
+    if largest < request.max_model_len && !shortened {
         let estimate = match largest {
             0 => String::new(),
             len => format!(
