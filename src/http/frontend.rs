@@ -36,6 +36,8 @@ pub struct Options {
     pub trust_request_chat_template: bool,
     pub trust_request_mm_kwargs: bool,
     pub skip_model_name_validation: bool,
+    /// A log line for each reply.
+    pub access_log: bool,
     pub default_chat_template_kwargs: Map<String, Value>,
     /// `None` reads it off the template.
     pub chat_template_content_format: Option<ContentFormat>,
@@ -76,6 +78,7 @@ impl Options {
             trust_request_chat_template: false,
             trust_request_mm_kwargs: false,
             skip_model_name_validation: false,
+            access_log: false,
             default_chat_template_kwargs: Map::new(),
             chat_template_content_format: None,
             response_role: "assistant".to_owned(),

@@ -2,11 +2,14 @@
 
 use super::frontend::Frontend;
 use super::{guard, routes};
+use crate::telemetry::logs;
+use hyper::Request;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,9 +59,9 @@ async fn accept(
             _ = stopped.changed() => break,
             Some(_) = connections.join_next() => {}
             Some((accepted, place)) = next => match accepted {
-                Ok((stream, _)) => {
-                    let frontend = frontend.clone();
-                    connections.spawn(serve_connection(stream, frontend, place, stopped.clone()));
+                Ok((stream, peer)) => {
+                    let client = Client { frontend: frontend.clone(), peer, _place: place };
+                    connections.spawn(serve_connection(stream, client, stopped.clone()));
                 }
                 Err(_) => sleep(ACCEPT_PAUSE).await,
             },
@@ -68,14 +71,17 @@ async fn accept(
     while connections.join_next().await.is_some() {}
 }
 
-async fn serve_connection(
-    stream: TcpStream,
+/// Who is at the other end, and the place that the connection takes.
+struct Client {
     frontend: Arc<Frontend>,
+    peer: SocketAddr,
     _place: OwnedSemaphorePermit,
-    mut stopped: watch::Receiver<bool>,
-) {
+}
+
+async fn serve_connection(stream: TcpStream, client: Client, mut stopped: watch::Receiver<bool>) {
     // Tokens go out one by one; waiting to fill packets would only delay them.
     let _ = stream.set_nodelay(true);
+    let (frontend, peer) = (&client.frontend, client.peer);
     let options = &frontend.options;
     let keep_alive = options.keep_alive_timeout;
     let (idle_since, idle) = watch::channel(None);
@@ -90,7 +96,11 @@ async fn serve_connection(
         let frontend = frontend.clone();
         let busy = Busy::new(idle_since.clone());
         async move {
+            let said = frontend.options.access_log.then(|| request_line(&request));
             let response = routes::respond_to(frontend, request).await;
+            if let Some(said) = said {
+                log::info!(target: logs::ACCESS, "{peer} - {said} {}", response.status());
+            }
             Ok::<_, Infallible>(guard::hold(response, busy))
         }
     });
@@ -110,6 +120,11 @@ async fn serve_connection(
         is_closing = true;
         connection.as_mut().graceful_shutdown();
     }
+}
+
+/// `"GET /health HTTP/1.1"`, with the quotes.
+fn request_line<B>(request: &Request<B>) -> String {
+    format!("\"{} {} {:?}\"", request.method(), request.uri(), request.version())
 }
 
 /// Ends when no request has been in work for `timeout`, after the first one.

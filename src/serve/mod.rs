@@ -63,6 +63,8 @@ fn start(settings: Settings) -> Result<Ended, String> {
         let mut signals = signals().map_err(|error| format!("no signal handler: {error}"))?;
         log::info!("Starting vLLM server on http://{address}");
         log::info!("ready after {:.3} s", since.elapsed().as_secs_f64());
+        log::info!(target: logs::SERVER, "Started server process [{}]", std::process::id());
+        log::info!(target: logs::SERVER, "Application startup complete.");
         if settings.logging.stats {
             let every = settings.logging.stats_interval;
             tokio::spawn(observe::log_stats(engine.shared_status(), every));
@@ -125,6 +127,7 @@ fn options(settings: &Settings, model: &Model, sizes: &Sizes) -> http::Options {
         enable_prompt_tokens_details: from.prompt_tokens_details,
         enable_force_include_usage: from.force_include_usage,
         skip_model_name_validation: from.skip_model_name_validation,
+        access_log: settings.logging.access_log,
         default_chat_template_kwargs: settings.model.chat_template_kwargs.clone(),
         response_role: from.response_role.clone(),
         system_fingerprint: match &from.fingerprint {
