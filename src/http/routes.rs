@@ -66,7 +66,7 @@ where
     let wants_id = options.enable_request_id_headers;
     let id = wants_id.then(|| {
         let given = request.headers().get(REQUEST_ID).cloned();
-        given.unwrap_or_else(|| random_header())
+        given.unwrap_or_else(random_header)
     });
     let path = request.uri().path();
     let path = path.strip_prefix(options.root_path.as_str()).unwrap_or(path);

@@ -116,6 +116,9 @@ const NAME: &str = "Expecting property name enclosed in double quotes";
 const COMMA: &str = "Expecting ',' delimiter";
 const BAD_UNICODE: &str = "Invalid \\uXXXX escape";
 
+/// A value and where the text goes on.
+type Read<T> = Result<(T, usize), Stop>;
+
 struct Parser<'a> {
     text: &'a [u8],
     depth: usize,
@@ -141,7 +144,7 @@ impl Parser<'_> {
         at
     }
 
-    fn value(&mut self, at: usize) -> Result<(Json, usize), Stop> {
+    fn value(&mut self, at: usize) -> Read<Json> {
         let rest = self.text.get(at..).unwrap_or_default();
         let word = |word: &str, value: Json| {
             let found = rest.starts_with(word.as_bytes());
@@ -163,11 +166,7 @@ impl Parser<'_> {
         }
     }
 
-    fn nested(
-        &mut self,
-        at: usize,
-        read: fn(&mut Self, usize) -> Result<(Json, usize), Stop>,
-    ) -> Result<(Json, usize), Stop> {
+    fn nested(&mut self, at: usize, read: fn(&mut Self, usize) -> Read<Json>) -> Read<Json> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return Err(Stop::Unreadable);
@@ -177,7 +176,7 @@ impl Parser<'_> {
         result
     }
 
-    fn object(&mut self, at: usize) -> Result<(Json, usize), Stop> {
+    fn object(&mut self, at: usize) -> Read<Json> {
         let mut entries = Dict::new();
         let mut at = self.skip_space(at);
         if self.peek(at) == Some(b'}') {
@@ -204,7 +203,7 @@ impl Parser<'_> {
         }
     }
 
-    fn array(&mut self, at: usize) -> Result<(Json, usize), Stop> {
+    fn array(&mut self, at: usize) -> Read<Json> {
         let mut items = Vec::new();
         let mut at = self.skip_space(at);
         if self.peek(at) == Some(b']') {
@@ -229,7 +228,7 @@ impl Parser<'_> {
         at
     }
 
-    fn number(&self, start: usize) -> Result<(Json, usize), Stop> {
+    fn number(&self, start: usize) -> Read<Json> {
         let mut at = start + usize::from(self.peek(start) == Some(b'-'));
         let first = at;
         at = match self.peek(at) {
@@ -262,7 +261,7 @@ impl Parser<'_> {
     }
 
     /// Reads a string whose opening quote lies before `start`.
-    fn string(&mut self, start: usize) -> Result<(String, usize), Stop> {
+    fn string(&mut self, start: usize) -> Read<String> {
         let mut out = String::new();
         let mut at = start;
         loop {

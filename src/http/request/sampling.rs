@@ -213,7 +213,7 @@ impl SamplingFields {
         let biases: IndexMap<Token, f32> = entries
             .iter()
             .filter_map(|(key, bias)| Some((to_token(&bias_token(key)?), *bias)))
-            .map(|(token, bias)| (token, bias.max(-100.0).min(100.0) as f32))
+            .map(|(token, bias)| (token, clamp_bias(bias)))
             .collect();
         Ok(biases.into_iter().collect())
     }
@@ -353,6 +353,11 @@ impl SamplingFields {
         }
         Ok(Some(ids.iter().map(to_token).collect()))
     }
+}
+
+/// As Python's `min(100, max(-100, bias))`, which makes NaN the lower bound.
+fn clamp_bias(bias: f64) -> f32 {
+    if bias.is_nan() { -100.0 } else { bias.clamp(-100.0, 100.0) as f32 }
 }
 
 fn dedup<T: Clone + Eq + Hash>(items: &[T]) -> Vec<T> {

@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""Records how the real vLLM 0.32 answers a fixed list of requests, most of them bad ones.
+
+    vllm serve models/qwen3-tiny --served-model-name qwen3-tiny alias-b --max-model-len 4096 \
+        --block-size 64 --enable-prompt-tokens-details --port 8391
+    python3 record.py 127.0.0.1:8391 > replies.jsonl
+
+Each line is a fact: what was sent, which status and body came back. `tests/http_api/golden.rs`
+sends the same bytes to Glassbox and compares. Replies that hold ids, times or generated text are
+compared by shape, the others byte for byte.
+"""
+
+import http.client
+import json
+import sys
+
+import requests_bodies, requests_types, requests_ranges, requests_prompts, requests_replies  # noqa
+from requests_base import cases
+
+
+def main():
+    host, port = sys.argv[1].rsplit(":", 1)
+    only = sys.argv[2] if len(sys.argv) > 2 else None
+    for case in cases:
+        if only and only not in case["name"]:
+            continue
+        body = None if case["body"] is None else case["body"].encode()
+        if "hex" in case:
+            body = bytes.fromhex(case["hex"])
+        if "repeat" in case:
+            before, unit, count, after = case["repeat"]
+            body = (before + unit * count + after).encode()
+        conn = http.client.HTTPConnection(host, int(port), timeout=120)
+        conn.request(case["method"], case["path"], body, case["headers"])
+        reply = conn.getresponse()
+        data = reply.read().decode()
+        skip = ("date", "connection", "transfer-encoding")
+        heads = sorted([k.lower(), v] for k, v in reply.getheaders() if k.lower() not in skip)
+        line = {**case, "status": reply.status, "reply_headers": heads, "reply": data}
+        print(json.dumps(line, ensure_ascii=False))
+        conn.close()
+
+
+main()

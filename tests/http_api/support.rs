@@ -1,0 +1,254 @@
+//! A server over the simulated device, and a client that sends exactly the bytes it is given.
+
+use glassbox::engine::{self, EngineConfig, EngineHandle};
+use glassbox::http::{Frontend, Limits, Options, serve, system_fingerprint};
+use glassbox::model::{
+    ChatTemplate, GenerationDefaults, GenerationSource, Tokenizer, TokenizerFiles,
+};
+use glassbox::runner;
+use glassbox::runner::sim::{SimBackend, SimConfig};
+use glassbox::scheduler::SchedulerConfig;
+use glassbox::types::Policy;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+pub const MODEL: &str = "models/qwen3-tiny";
+pub const MAX_MODEL_LEN: u32 = 4096;
+pub const VOCAB_SIZE: u32 = 2048;
+/// Nothing here should take long; a test that waits for more is stuck.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What differs from test to test.
+pub struct Setup {
+    pub step_time: Duration,
+    pub max_in_flight: usize,
+    pub fails_at: Option<u64>,
+    pub options: Options,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let limits =
+            Limits { max_model_len: MAX_MODEL_LEN, vocab_size: VOCAB_SIZE, max_logprobs: 20 };
+        let options = Options {
+            served_model_names: vec!["qwen3-tiny".into(), "alias-b".into()],
+            enable_prompt_tokens_details: true,
+            system_fingerprint: Some(system_fingerprint(&["test"])),
+            ..Options::new(MODEL, limits)
+        };
+        Self { step_time: Duration::ZERO, max_in_flight: 20_000, fails_at: None, options }
+    }
+}
+
+/// A running server; stops when dropped.
+pub struct Server {
+    pub address: SocketAddr,
+    pub engine: EngineHandle,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    engine_thread: Option<std::thread::JoinHandle<Result<(), runner::BackendError>>>,
+}
+
+pub fn start(setup: Setup) -> Server {
+    let limits = runner::Limits {
+        max_tokens: 2048,
+        max_seqs: 128,
+        max_blocks_per_seq: 256,
+        num_blocks: 4096,
+        block_size: 16,
+        vocab_size: VOCAB_SIZE as usize,
+    };
+    let sim =
+        SimConfig { limits, step_time: setup.step_time, samples: false, fails_at: setup.fails_at };
+    let config = EngineConfig {
+        scheduler: SchedulerConfig {
+            max_num_batched_tokens: 2048,
+            max_num_seqs: 128,
+            policy: Policy::Fcfs,
+            chunked_prefill: true,
+            long_prefill_token_threshold: 0,
+            reserve_full_prompt: true,
+            watermark: 0.0,
+        },
+        max_model_len: MAX_MODEL_LEN as usize,
+        prefix_caching: None,
+        max_in_flight: setup.max_in_flight,
+        seed: 0,
+    };
+    let (engine, engine_thread) =
+        engine::spawn(config, Box::new(SimBackend::new(sim))).expect("a thread");
+    let frontend = Arc::new(frontend(setup.options, engine.clone()));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (send_address, address) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let runtime = Runtime::new().expect("a runtime");
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            send_address.send(listener.local_addr().unwrap()).unwrap();
+            serve(vec![listener], frontend, async { drop(stopped.await) }).await;
+        });
+    });
+    Server {
+        address: address.recv().unwrap(),
+        engine,
+        stop: Some(stop),
+        thread: Some(thread),
+        engine_thread: Some(engine_thread),
+    }
+}
+
+fn frontend(options: Options, engine: EngineHandle) -> Frontend {
+    let file = |name: &str| Path::new(MODEL).join(name);
+    let tokenizer = Tokenizer::load(&TokenizerFiles {
+        tokenizer: file("tokenizer.json"),
+        config: Some(file("tokenizer_config.json")),
+        special_tokens_map: None,
+    });
+    let template = ChatTemplate::load(None, Some(&file("tokenizer_config.json")));
+    let defaults = GenerationDefaults::load(
+        &GenerationSource::Auto,
+        &file("config.json"),
+        Some(&file("generation_config.json")),
+        &serde_json::Map::new(),
+    );
+    let metrics = Box::new(|| "# metrics\n".to_owned());
+    let (tokenizer, template) =
+        (tokenizer.expect("tokenizer"), template.expect("template").map(Arc::new));
+    Frontend::new(options, engine, &tokenizer, template, defaults.expect("defaults"), metrics)
+        .expect("a byte-level tokenizer")
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        self.engine.abort_all();
+        self.engine.stop();
+        let ended = self.thread.take().map(std::thread::JoinHandle::join);
+        let engine_ended = self.engine_thread.take().map(std::thread::JoinHandle::join);
+        if !std::thread::panicking() {
+            assert!(ended.is_some_and(|ended| ended.is_ok()), "the server failed");
+            assert!(engine_ended.is_some_and(|ended| ended.is_ok()), "the engine panicked");
+        }
+    }
+}
+
+/// One answer.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Reply {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
+    }
+
+    /// Checks the whole body of an error without a parameter.
+    pub fn assert_error(&self, code: u16, kind: &str, message: &str) {
+        let body = format!(
+            r#"{{"error":{{"message":"{message}","type":"{kind}","param":null,"code":{code}}}}}"#
+        );
+        assert_eq!((self.status, &self.body), (code, &body));
+    }
+
+    /// The data of a stream's events, `[DONE]` included.
+    pub fn events(&self) -> Vec<&str> {
+        let events = self.body.split_terminator("\n\n");
+        events.map(|event| event.strip_prefix("data: ").expect("data")).collect()
+    }
+}
+
+impl Server {
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("the server listens");
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// The head of a request, without the empty line behind it.
+    pub fn head(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> String {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.address);
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head
+    }
+
+    /// Sends one request and reads the whole answer.
+    pub fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Reply {
+        let mut stream = self.connect();
+        let mut head = self.head(method, path, headers) + "connection: close\r\n";
+        if let Some(body) = body {
+            head += &format!("content-length: {}\r\n", body.len());
+        }
+        stream.write_all((head + "\r\n").as_bytes()).unwrap();
+        // A server that refuses a body may close before it has read all of it.
+        let _ = stream.write_all(body.unwrap_or_default());
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        parse(&bytes)
+    }
+
+    pub fn post(&self, path: &str, body: &str) -> Reply {
+        self.send("POST", path, &[("content-type", "application/json")], Some(body.as_bytes()))
+    }
+
+    pub fn get(&self, path: &str) -> Reply {
+        self.send("GET", path, &[], None)
+    }
+
+    /// Waits until the engine has nothing in flight.
+    pub fn wait_until_idle(&self) {
+        let start = Instant::now();
+        while self.engine.in_flight() > 0 {
+            assert!(start.elapsed() < PATIENCE, "{} in flight", self.engine.in_flight());
+            std::thread::yield_now();
+        }
+    }
+}
+
+pub fn parse(bytes: &[u8]) -> Reply {
+    let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("a head");
+    let head = std::str::from_utf8(&bytes[..end]).unwrap();
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let pair = |line: &str| {
+        let (name, value) = line.split_once(':').unwrap();
+        (name.to_ascii_lowercase(), value.trim().to_owned())
+    };
+    let headers: Vec<(String, String)> = lines.map(pair).collect();
+    let raw = &bytes[end + 4..];
+    let chunked =
+        headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
+    let body = if chunked { dechunk(raw) } else { raw.to_vec() };
+    Reply { status, headers, body: String::from_utf8(body).unwrap() }
+}
+
+fn dechunk(mut raw: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    while let Some(end) = raw.windows(2).position(|w| w == b"\r\n") {
+        let size = usize::from_str_radix(std::str::from_utf8(&raw[..end]).unwrap(), 16).unwrap();
+        out.extend_from_slice(&raw[end + 2..end + 2 + size]);
+        raw = &raw[end + 4 + size..];
+    }
+    out
+}
