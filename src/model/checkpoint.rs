@@ -195,7 +195,7 @@ impl Weights for Checkpoint {
         if first.saturating_add(out.len()) > elements {
             return Err(wrong(format!("tensor {name} has no {} rows", first_row + 1)));
         }
-        let (size, convert): (usize, fn(&[u8], &mut [bf16])) = match found.dtype {
+        let (size, convert): (usize, Convert) = match found.dtype {
             Dtype::BF16 => (2, from_bf16),
             Dtype::F16 => (2, from_f16),
             Dtype::F32 => (4, from_f32),
@@ -221,6 +221,9 @@ impl Weights for Checkpoint {
         Ok(())
     }
 }
+
+/// Turns little-endian elements of one dtype into bf16.
+type Convert = fn(&[u8], &mut [bf16]);
 
 fn from_bf16(bytes: &[u8], out: &mut [bf16]) {
     for (bytes, out) in bytes.chunks_exact(2).zip(out) {
