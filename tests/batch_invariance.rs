@@ -12,6 +12,7 @@ use glassbox::scheduler::SchedulerConfig;
 use glassbox::types::{Generated, HashAlgo, Policy, SamplingParams, Token};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -189,7 +190,7 @@ fn setting() -> impl Strategy<Value = Setting> {
 #[test]
 fn the_same_bits_whatever_the_company() {
     let cases = 60;
-    let (mut preempted, mut hits) = (0, 0);
+    let (preempted, hits) = (Cell::new(0), Cell::new(0));
     let strategy = (setting(), proptest::collection::vec((ask(), 0usize..20), 2..10));
     let config = Config { cases, rng_seed: RngSeed::Fixed(20), ..Config::default() };
     let mut runner = proptest::test_runner::TestRunner::new(config);
@@ -210,12 +211,14 @@ fn the_same_bits_whatever_the_company() {
             run(&mut alone);
             prop_assert_eq!(heard(generation), heard(&mut expected), "{:?}", ask);
         }
-        preempted += handle.status().counters.preemptions.load(Relaxed);
-        hits += handle.status().counters.prefix_cache_hits.load(Relaxed);
+        let counters = &handle.status().counters;
+        preempted.set(preempted.get() + counters.preemptions.load(Relaxed));
+        hits.set(hits.get() + counters.prefix_cache_hits.load(Relaxed));
         Ok(())
     });
     if let Err(failure) = outcome {
         panic!("{failure}");
     }
+    let (preempted, hits) = (preempted.get(), hits.get());
     assert!(preempted > 20 && hits > 100, "{preempted} preemptions, {hits} cached tokens");
 }
