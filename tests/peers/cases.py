@@ -201,7 +201,15 @@ chat(
     top_logprobs=1,
 )
 chat("chat, bad_words", bad_words=["small", " small"], max_tokens=16)
-chat("chat, truncated prompt", truncate_prompt_tokens=9, max_tokens=3)
+chat("chat, truncated prompt", truncate_prompt_tokens=9, max_tokens=3, return_token_ids=True)
+for side in ("left", "right"):
+    chat(
+        f"chat, prompt truncated {side}",
+        truncate_prompt_tokens=9,
+        truncation_side=side,
+        max_tokens=3,
+        return_token_ids=True,
+    )
 chat("chat, request id header", headers={"X-Request-Id": "abc-1"}, max_tokens=2)
 chat("chat, request id field", request_id="mine", max_tokens=2)
 chat("chat, unknown field", future_field={"a": 1}, max_tokens=2)
@@ -300,6 +308,9 @@ completion("completion, logprobs true", logprobs=True, max_tokens=2)
 completion("completion, prompt_logprobs", prompt_logprobs=2, max_tokens=2)
 completion("completion, prompt_logprobs 0", prompt_logprobs=0, max_tokens=1)
 completion("completion, token ids", return_token_ids=True, max_tokens=3)
+completion(
+    "completion, truncated prompt", truncate_prompt_tokens=3, return_token_ids=True, max_tokens=2
+)
 completion("completion, stop", prompt="1, 2, 3, 4,", stop=[" 7"], max_tokens=20)
 completion(
     "completion, sampled with logprobs",

@@ -88,12 +88,14 @@ class Suite:
         assert "".join(parts) == whole and "\ufffd" not in whole, (parts, whole)
 
     def n_gives_several(self):
-        reply = self.chat(n=3, temperature=1.5, seed=1, max_tokens=12)
+        wild = dict(n=3, temperature=2, top_p=1, seed=1, max_tokens=24)
+        wild["extra_body"] = dict(QUIET, top_k=-1)
+        reply = self.chat(**wild)
         assert [c.index for c in reply.choices] == [0, 1, 2] and len(
             {c.message.content for c in reply.choices}
         ) > 1, reply
         said, ends = {}, {}
-        for chunk in self.chat(n=3, temperature=1.5, seed=1, max_tokens=12, stream=True):
+        for chunk in self.chat(**wild, stream=True):
             for c in chunk.choices:
                 said[c.index] = said.get(c.index, "") + (c.delta.content or "")
                 ends[c.index] = c.finish_reason or ends.get(c.index)
