@@ -99,8 +99,10 @@ for field, values in dict(
         shown = repr(value) if len(repr(value)) < 30 else repr(value)[:25] + "..."
         chat(
             f"chat {field}={shown}",
-            later=(
-                "structured outputs" if field in ("response_format", "structured_outputs") else None
+            apart=(
+                "structured outputs are to come"
+                if field in ("response_format", "structured_outputs")
+                else None
             ),
             text="greedy" if value not in (20000,) else "free",
             **{field: value},
@@ -113,12 +115,12 @@ chat("stream, prompt_logprobs", stream=True, prompt_logprobs=1)
 chat("stream, out of vocabulary", stream=True, logit_bias={"999999": 1})
 chat("stream, unknown model", stream=True, model="nope")
 chat("auto tools", tools=[TOOL])
-chat("required tools", tools=[TOOL], tool_choice="required", later="tools")
+chat("required tools", tools=[TOOL], tool_choice="required", apart="tools are to come")
 chat(
     "named tool that is not there",
     tools=[TOOL],
     tool_choice={"type": "function", "function": {"name": "x"}},
-    later="tools",
+    apart="tools are to come",
 )
 chat("generation prompt and continuation", add_generation_prompt=True, continue_final_message=True)
 chat("prompt too long", "river " * 4200)

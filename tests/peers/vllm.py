@@ -3,7 +3,7 @@
     python3 vllm.py --vllm PEER --ours BINARY [--record FILE]     both servers, live
     python3 vllm.py --vllm PEER --record FILE                     record vLLM's replies alone
     python3 vllm.py --ours BINARY --recorded FILE                 against recorded replies
-    ... [--only WORD] [--all]        some cases; also those that wait for a later feature
+    ... [--only WORD] [--all]        some cases; also those that are only recorded
 
 Every status, content type, header that matters, body and chunk is compared field by field. Greedy
 text must be the same; where it is not, vLLM's own log probabilities at the first token that differs
@@ -105,7 +105,7 @@ def recording(case, reply, gap):
         headers=case["headers"],
         **sent,
         text=case["text"],
-        **({"later": case["later"]} if case["later"] else {}),
+        **({"apart": case["apart"]} if case["apart"] else {}),
         **({} if gap is None else {"gap": gap}),
         reply=answer,
     )
@@ -189,7 +189,7 @@ def main():
     ap.add_argument("--recorded", help="compare with the replies in this file")
     ap.add_argument("--record", help="write vLLM's replies to this file")
     ap.add_argument("--only", default="", help="cases whose name holds this")
-    ap.add_argument("--all", action="store_true", help="also cases that wait for a later feature")
+    ap.add_argument("--all", action="store_true", help="also cases that are only recorded")
     args = ap.parse_args()
     cases = [c for c in CASES if args.only in c["name"]]
     old = {}
@@ -213,7 +213,7 @@ def main():
 
 
 def run(cases, vllm, ours, old, args):
-    records, failed, ties, same, waiting = [], [], [], 0, 0
+    records, failed, ties, same, apart = [], [], [], 0, 0
     for case in cases:
         if vllm:
             reply = ask(vllm.port, case)
@@ -227,8 +227,8 @@ def run(cases, vllm, ours, old, args):
             continue
         if ours is None:
             continue
-        if case["later"] and not args.all:
-            waiting += 1
+        if case["apart"] and not args.all:
+            apart += 1
             continue
         found = try_ours(case, record, ours)
         if isinstance(found, dict):
@@ -251,8 +251,7 @@ def run(cases, vllm, ours, old, args):
         print(f"{len(records)} replies of vLLM recorded in {args.record}")
     if ours:
         print(
-            f"{same} the same, {len(ties)} ties, {len(failed)} different, "
-            f"{waiting} wait for a later feature"
+            f"{same} the same, {len(ties)} ties, {len(failed)} different, " f"{apart} not compared"
         )
     return not failed
 
