@@ -247,7 +247,7 @@ def make(name, folder, sequences, most):
             )
             error = (rounded.float() - exact).norm() / exact.norm()
             print(
-                f"{name}: {len(tokens)} tokens, {len(at)} positions kept, spread {exact.std():.2f}; "
+                f"{name}: {len(tokens)} tokens, {len(at)} kept, spread {exact.std():.2f}; "
                 f"bf16 is {100 * error:.2f} % away, other best token at "
                 f"{(rounded.argmax(-1) != exact.argmax(-1)).sum()}"
             )
