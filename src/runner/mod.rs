@@ -53,6 +53,9 @@ pub trait RowSink {
 
     /// The token that the backend sampled for row `row` itself; not for rows that need logits.
     fn sampled(&mut self, row: usize, token: Token);
+
+    /// A part of a long step is done: the device is slow, not stuck.
+    fn progress(&mut self) {}
 }
 
 /// The hardware behind the engine. One thread calls it.

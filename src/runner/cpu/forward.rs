@@ -98,6 +98,7 @@ impl Forward {
                 in_sink += start.elapsed();
                 given += group.len();
             }
+            sink.progress();
         }
         in_sink
     }

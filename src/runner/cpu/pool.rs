@@ -8,6 +8,7 @@
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -71,12 +72,22 @@ impl Pool {
             stop: AtomicBool::new(false),
         });
         let mut pool = Self { shared, workers: Vec::with_capacity(workers) };
+        let (started, starts) = channel();
         for index in 0..workers {
             let shared = pool.shared.clone();
             let name = format!("cpu-{}", index + 1);
-            let worker = thread::Builder::new().name(name).spawn(move || shared.work(index))?;
+            let started = started.clone();
+            let worker = thread::Builder::new().name(name).spawn(move || {
+                // The receiver is gone only when another worker could not be started.
+                let _ = started.send(());
+                drop(started);
+                shared.work(index);
+            })?;
             pool.workers.push(worker);
         }
+        drop(started);
+        // What a thread takes to start, memory above all, is no part of a step.
+        starts.iter().for_each(drop);
         Ok(pool)
     }
 
