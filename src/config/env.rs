@@ -1,6 +1,7 @@
 //! The environment variables that vLLM reads, as far as they concern Glassbox: read once at start
 //! and passed down, so that nothing else in the process looks at the environment.
 
+use super::bounds::RequestBounds;
 use super::python;
 use crate::model::HubOptions;
 use std::time::Duration;
@@ -26,20 +27,12 @@ pub struct Env {
     pub log_stats_interval: Duration,
     /// `VLLM_HTTP_TIMEOUT_KEEP_ALIVE`.
     pub http_keep_alive: Duration,
-    /// `VLLM_MAX_N_SEQUENCES`: most generations of one prompt.
-    pub max_n_sequences: usize,
-    /// `VLLM_MAX_COMPLETION_PROMPTS`: most prompts of one request.
-    pub max_completion_prompts: usize,
-    /// `VLLM_MAX_STOP_STRINGS`.
-    pub max_stop_strings: usize,
-    /// `VLLM_MAX_NUM_BAD_WORDS`.
-    pub max_bad_words: usize,
+    /// Bounds on what one request asks for.
+    pub request_bounds: RequestBounds,
     /// `VLLM_SKIP_MODEL_NAME_VALIDATION`: any model name is answered.
     pub skip_model_name_validation: bool,
     /// `VLLM_ALLOW_LONG_MAX_MODEL_LEN`.
     pub allow_long_max_model_len: bool,
-    /// `VLLM_SERVER_DEV_MODE`: endpoints for development.
-    pub server_dev_mode: bool,
     /// `PYTHONHASHSEED`: seeds the root of the block hashes.
     pub python_hash_seed: Option<String>,
     /// The hub's own variables.
@@ -85,13 +78,14 @@ impl Env {
             color: vars.color(),
             log_stats_interval: if stats.is_zero() { Duration::from_secs(10) } else { stats },
             http_keep_alive: seconds("VLLM_HTTP_TIMEOUT_KEEP_ALIVE", 5.0)?,
-            max_n_sequences: vars.count("VLLM_MAX_N_SEQUENCES", 16384)?,
-            max_completion_prompts: vars.count("VLLM_MAX_COMPLETION_PROMPTS", 1024)?,
-            max_stop_strings: vars.count("VLLM_MAX_STOP_STRINGS", 4)?,
-            max_bad_words: vars.count("VLLM_MAX_NUM_BAD_WORDS", 128)?,
+            request_bounds: RequestBounds {
+                n: vars.count("VLLM_MAX_N_SEQUENCES", 16384)?,
+                prompts: vars.count("VLLM_MAX_COMPLETION_PROMPTS", 1024)?,
+                stop_strings: vars.count("VLLM_MAX_STOP_STRINGS", 4)?,
+                bad_words: vars.count("VLLM_MAX_NUM_BAD_WORDS", 128)?,
+            },
             skip_model_name_validation: vars.switch("VLLM_SKIP_MODEL_NAME_VALIDATION", false)?,
             allow_long_max_model_len: vars.switch("VLLM_ALLOW_LONG_MAX_MODEL_LEN", false)?,
-            server_dev_mode: vars.switch("VLLM_SERVER_DEV_MODE", false)?,
             python_hash_seed: get("PYTHONHASHSEED"),
             hub: HubOptions::from_vars(&get),
         })
@@ -173,7 +167,7 @@ mod tests {
         assert_eq!(env.logging_level, "INFO");
         assert_eq!(env.log_stats_interval, Duration::from_secs(10));
         assert_eq!(env.http_keep_alive, Duration::from_secs(5));
-        assert_eq!((env.max_n_sequences, env.max_stop_strings), (16384, 4));
+        assert_eq!(env.request_bounds, RequestBounds::default());
         assert_eq!(env.cpu_kv_cache_gib, None);
         assert!(env.configure_logging && !env.hub.offline && env.color.is_none());
         let empty = with(&[("VLLM_CPU_KVCACHE_SPACE", ""), ("VLLM_API_KEY", "")]);
@@ -206,7 +200,7 @@ mod tests {
             ("VLLM_CPU_KVCACHE_SPACE", "0.5"),
             ("VLLM_CPU_KVCACHE_SPACE", "-1"),
             ("VLLM_LOGGING_LEVEL", "LOUD"),
-            ("VLLM_SERVER_DEV_MODE", "maybe"),
+            ("VLLM_SKIP_MODEL_NAME_VALIDATION", "maybe"),
             ("VLLM_HTTP_TIMEOUT_KEEP_ALIVE", "-1"),
             ("VLLM_LOG_STATS_INTERVAL", "nan"),
             ("VLLM_LOGGING_STREAM", "/tmp/log"),

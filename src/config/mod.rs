@@ -5,6 +5,7 @@
 //! flags. The second, `resolve`, checks values and groups them. What needs the model's dimensions
 //! comes when these are known: [`limits`] and [`memory`].
 
+mod bounds;
 mod env;
 mod exit;
 mod grammar;
@@ -20,6 +21,7 @@ mod table;
 mod value;
 mod yaml;
 
+pub use bounds::RequestBounds;
 pub use env::Env;
 pub use exit::Exit;
 pub use host::HostMemory;

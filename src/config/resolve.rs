@@ -252,12 +252,8 @@ fn frontend(raw: &Raw, env: &Env) -> Result<FrontendSettings, String> {
         stream_interval: count(raw, "--stream-interval", 1)?,
         shutdown_timeout: Duration::from_secs(count(raw, "--shutdown-timeout", 0)? as u64),
         keep_alive: env.http_keep_alive,
-        max_n_sequences: env.max_n_sequences,
-        max_completion_prompts: env.max_completion_prompts,
-        max_stop_strings: env.max_stop_strings,
-        max_bad_words: env.max_bad_words,
+        request_bounds: env.request_bounds,
         skip_model_name_validation: env.skip_model_name_validation,
-        dev_mode: env.server_dev_mode,
     })
 }
 

@@ -3,6 +3,7 @@
 //! What depends on the model (context length, token budget, KV blocks) is settled later, by
 //! [`super::limits`] and [`super::memory`], from these settings and the model's dimensions.
 
+use super::bounds::RequestBounds;
 use crate::model::{GenerationSource, HubOptions, LoadFormat};
 use crate::types::{HashAlgo, Policy};
 use serde_json::{Map, Value as Json};
@@ -127,12 +128,8 @@ pub struct FrontendSettings {
     pub shutdown_timeout: Duration,
     /// How long an idle connection is kept.
     pub keep_alive: Duration,
-    pub max_n_sequences: usize,
-    pub max_completion_prompts: usize,
-    pub max_stop_strings: usize,
-    pub max_bad_words: usize,
+    pub request_bounds: RequestBounds,
     pub skip_model_name_validation: bool,
-    pub dev_mode: bool,
 }
 
 /// `system_fingerprint`.

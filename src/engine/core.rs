@@ -132,6 +132,7 @@ impl Core {
                 self.aborting = true;
                 self.end_all(FinishReason::Abort);
             }
+            Message::RefuseNew => self.aborting = true,
             Message::ResetPrefixCache(reply) => {
                 let _ = reply.send(self.kv.reset());
             }
@@ -179,6 +180,7 @@ impl Core {
             requests: &self.requests,
             sampler: &mut self.sampler,
             results: &mut self.results,
+            status: &self.status,
         };
         self.backend.collect(&mut sink)?;
         assert_eq!(self.results.len(), self.batch.rows.len(), "every row has a result");
@@ -297,12 +299,9 @@ fn take_sample(
     sequence.tokens.push(token);
     let (count, len) = (sequence.output().len(), sequence.tokens.len());
     let finish = request.finish_after(token, count, len, config.max_model_len);
-    let reason = finish.as_ref().map(|finish| finish.reason);
+    let is_over = finish.is_some();
     let heard = request.send_token(sampled, finish, sequence.cached);
-    if let (Some(reason), true) = (reason, heard) {
-        counters.count_finish(reason);
-    }
-    reason.is_some() || !heard
+    is_over || !heard
 }
 
 /// Turns rows of logits into tokens while the backend still holds them.
@@ -313,6 +312,7 @@ struct Sampling<'a> {
     requests: &'a [Option<Request>],
     sampler: &'a mut Sampler,
     results: &'a mut Vec<RowResult>,
+    status: &'a Status,
 }
 
 impl RowSink for Sampling<'_> {
@@ -336,6 +336,10 @@ impl RowSink for Sampling<'_> {
 
     fn sampled(&mut self, _row: usize, token: Token) {
         self.results.push(RowResult::Sampled(Sampled { token, logprobs: None }));
+    }
+
+    fn progress(&mut self) {
+        self.status.progress(true);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::inbox::Message;
 use super::status::Status;
-use crate::types::{Generated, RequestId, SamplingParams, Token};
+use crate::types::{FinishReason, Generated, RequestId, SamplingParams, Token};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, channel};
@@ -92,6 +92,11 @@ impl EngineHandle {
         let _ = self.inbox.send(Message::AbortAll);
     }
 
+    /// Ends requests that come from here on with finish reason `abort`; what runs goes on.
+    pub fn refuse_new(&self) {
+        let _ = self.inbox.send(Message::RefuseNew);
+    }
+
     /// Lets the engine thread end once nothing is in flight.
     pub fn stop(&self) {
         let _ = self.inbox.send(Message::Stop);
@@ -123,7 +128,7 @@ impl Reservation {
         let message = Message::New { id, request: Box::new(request), events: sender };
         self.handle.inbox.send(message).map_err(|_| Refused::Dead)?;
         self.left -= 1;
-        Ok(Generation { id, events, ended: false, handle: self.handle.clone() })
+        Ok(Generation { id, events, ended: false, aborted: false, handle: self.handle.clone() })
     }
 }
 
@@ -138,6 +143,8 @@ pub struct Generation {
     id: RequestId,
     events: UnboundedReceiver<Generated>,
     ended: bool,
+    /// Ended by the engine without a token, and counted by it.
+    aborted: bool,
     handle: EngineHandle,
 }
 
@@ -169,7 +176,16 @@ impl Generation {
         Some(event)
     }
 
+    /// Ends it for `reason`, which counts: the reader decides, since a stop string may end what
+    /// the engine would go on with. Without this, a dropped generation counts as nothing.
+    pub fn finish(self, reason: FinishReason) {
+        if !self.aborted {
+            self.handle.shared.status.counters.count_finish(reason);
+        }
+    }
+
     fn note_end(&mut self, event: Option<&Generated>) {
+        self.aborted |= matches!(event, Some(Generated::End(_)));
         self.ended |= match event {
             None | Some(Generated::End(_)) => true,
             Some(Generated::Token { finish, .. }) => finish.is_some(),

@@ -18,6 +18,8 @@ pub enum Message {
     Cancel(RequestId),
     /// End everything in flight with finish reason `abort`; later requests end the same way.
     AbortAll,
+    /// Later requests end with finish reason `abort`; what is in flight goes on.
+    RefuseNew,
     /// Forget all cached blocks; answers whether that was possible (no block is held).
     ResetPrefixCache(Reply<bool>),
     /// End the thread once nothing is in flight.

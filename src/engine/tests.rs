@@ -17,7 +17,7 @@ const LIMITS: Limits = Limits {
     vocab_size: 100,
 };
 
-fn start(sim: SimConfig, max_in_flight: usize) -> (EngineHandle, Thread) {
+fn config(max_in_flight: usize) -> EngineConfig {
     let scheduler = SchedulerConfig {
         max_num_batched_tokens: LIMITS.max_tokens,
         max_num_seqs: LIMITS.max_seqs,
@@ -28,9 +28,11 @@ fn start(sim: SimConfig, max_in_flight: usize) -> (EngineHandle, Thread) {
         watermark: 0.0,
     };
     let (max_model_len, prefix_caching) = (4096, None);
-    let config = EngineConfig { scheduler, max_model_len, prefix_caching, max_in_flight, seed: 0 };
-    let (handle, thread) = spawn(config, Box::new(SimBackend::new(sim))).expect("a thread");
-    (handle, thread)
+    EngineConfig { scheduler, max_model_len, prefix_caching, max_in_flight, seed: 0 }
+}
+
+fn start(sim: SimConfig, max_in_flight: usize) -> (EngineHandle, Thread) {
+    spawn(config(max_in_flight), Box::new(SimBackend::new(sim))).expect("a thread")
 }
 
 type Thread = std::thread::JoinHandle<Result<(), crate::runner::BackendError>>;
@@ -76,7 +78,8 @@ async fn tokens_come_in_order_and_the_thread_stops_when_told() {
     let length = Finish { reason: FinishReason::Length, stop: None };
     assert!(matches!(&all[5], Generated::Token { finish: Some(f), .. } if *f == length));
     assert_eq!(all, events(generate(&handle, 5)).await, "the same request, the same tokens");
-    assert_eq!(handle.status().counters.finished(FinishReason::Length), 2);
+    generate(&handle, 5).finish(FinishReason::Stop);
+    assert_eq!(handle.status().counters.finished(FinishReason::Stop), 1);
     handle.stop();
     thread.join().unwrap().unwrap();
     assert_eq!(handle.in_flight(), 0);
@@ -142,5 +145,31 @@ async fn a_step_that_does_not_end_shows_as_a_stall() {
         tokio::task::yield_now().await;
     }
     drop(generation);
+    handle.stop();
+}
+
+#[test]
+fn a_client_that_goes_away_costs_no_further_step() {
+    let (mut core, handle) = Core::new(config(8), Box::new(SimBackend::new(sim())));
+    let (gone, stays) = (generate(&handle, 4000), generate(&handle, 4000));
+    for _ in 0..10 {
+        assert_eq!(core.turn().expect("the device works"), Turn::Stepped);
+    }
+    let held = LIMITS.num_blocks - core.kv.pool().num_free();
+    drop(gone);
+    core.turn().expect("the device works");
+    assert_eq!(LIMITS.num_blocks - core.kv.pool().num_free(), held / 2);
+    drop(stays);
+    assert_eq!(core.turn().expect("the device works"), Turn::Idle, "nothing is left to compute");
+    assert_eq!(core.kv.pool().num_free(), LIMITS.num_blocks);
+}
+
+#[tokio::test]
+async fn refusing_newcomers_lets_what_runs_go_on() {
+    let (handle, _thread) = start(sim(), 8);
+    let running = generate(&handle, 500);
+    handle.refuse_new();
+    assert_eq!(events(generate(&handle, 5)).await, [ended(FinishReason::Abort)]);
+    assert_eq!(events(running).await.len(), 501);
     handle.stop();
 }

@@ -49,14 +49,33 @@ pub struct Job {
     pub sampling: Sampling,
 }
 
+/// Where a request came from.
+pub struct Origin<'a> {
+    /// The reply's id.
+    pub id: &'a str,
+    pub headers: &'a HeaderMap,
+    pub arrival: Instant,
+}
+
 /// All generations of one request, prompt by prompt.
 pub struct Fanout {
+    /// The reply's id, when what happens to requests is logged.
+    logged: Option<String>,
     parts: Vec<Part>,
     emission: Emission,
     /// The part to ask first, so that none waits behind a faster one.
     turn: usize,
     /// The part whose output was handed on last; it is emptied before more is read.
     shown: Option<usize>,
+}
+
+impl Drop for Fanout {
+    fn drop(&mut self) {
+        let is_over = self.parts.iter().all(|part| part.generation.is_none());
+        if let Some(id) = self.logged.take().filter(|_| !is_over) {
+            log::info!("Request {id:?} aborted.");
+        }
+    }
 }
 
 impl From<Refused> for ApiError {
@@ -74,11 +93,12 @@ impl Frontend {
     pub async fn start(
         &self,
         request: &GenerateFields,
-        headers: &HeaderMap,
+        origin: Origin<'_>,
         first: Reservation,
         jobs: Vec<Job>,
-        arrival: Instant,
     ) -> Result<Fanout, ApiError> {
+        let Origin { id, headers, arrival } = origin;
+        let logged = self.options.log_requests.then(|| id.to_owned());
         let interval = jobs.first().map_or(1, |job| job.sampling.stream_interval);
         let mut parts = Vec::new();
         let mut first = Some(first);
@@ -89,6 +109,10 @@ impl Frontend {
             check_rank(headers)?;
             prompt.check(self.options.limits.max_model_len)?;
             self.tokenise_bad_words(&mut sampling).await?;
+            if let Some(id) = &logged {
+                let params = &sampling.params;
+                log::info!("Received request {id:?}: params: {params:?}, lora_request: None.");
+            }
             let mut room = match first.take() {
                 Some(room) => room,
                 None => self.engine.reserve(sampling.n)?,
@@ -106,11 +130,14 @@ impl Frontend {
                 parts.push(self.part(room.start(new)?, &prompt, &sampling));
             }
         }
+        if let Some(id) = &logged {
+            log::info!("Added request {id:?}.");
+        }
         let emission = match request.stream {
             true => Emission::Every(interval.max(self.options.stream_interval).max(1)),
             false => Emission::AtEnd,
         };
-        Ok(Fanout { parts, emission, turn: 0, shown: None })
+        Ok(Fanout { logged, parts, emission, turn: 0, shown: None })
     }
 
     fn part(&self, generation: Generation, prompt: &TokenPrompt, sampling: &Sampling) -> Part {
@@ -259,8 +286,12 @@ impl Part {
                 Some(finish) if finish.reason == FinishReason::Error => {
                     return Poll::Ready(Some(Err(ApiError::generation_failed())));
                 }
-                // The engine may not know of the end yet; dropping the generation tells it.
-                Some(_) => self.generation = None,
+                // The engine may not know of the end yet; this tells it.
+                Some(finish) => {
+                    if let Some(generation) = self.generation.take() {
+                        generation.finish(finish.reason);
+                    }
+                }
                 None if !emission.is_due(&self.output) => continue,
                 None => {}
             }

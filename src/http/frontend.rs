@@ -38,6 +38,8 @@ pub struct Options {
     pub skip_model_name_validation: bool,
     /// A log line for each reply.
     pub access_log: bool,
+    /// Log lines for what each request asks and how it ends; never its text.
+    pub log_requests: bool,
     pub default_chat_template_kwargs: Map<String, Value>,
     /// `None` reads it off the template.
     pub chat_template_content_format: Option<ContentFormat>,
@@ -79,6 +81,7 @@ impl Options {
             trust_request_mm_kwargs: false,
             skip_model_name_validation: false,
             access_log: false,
+            log_requests: false,
             default_chat_template_kwargs: Map::new(),
             chat_template_content_format: None,
             response_role: "assistant".to_owned(),

@@ -69,8 +69,9 @@ impl LengthRules {
     fn cut<T>(&self, tokens: &mut Vec<T>) {
         let Some(keep) = self.truncate.filter(|keep| *keep < tokens.len()) else { return };
         match self.side {
-            Some(Side::Left) => drop(tokens.drain(..tokens.len() - keep)),
-            _ => tokens.truncate(keep),
+            Some(Side::Right) => tokens.truncate(keep),
+            // vLLM's tokenizers cut on the left unless told otherwise.
+            Some(Side::Left) | None => drop(tokens.drain(..tokens.len() - keep)),
         }
     }
 
@@ -132,13 +133,9 @@ impl Frontend {
         rules: &LengthRules,
     ) -> Result<TokenPrompt, ApiError> {
         let text = rules.check_text(text, self.encoder.max_chars_per_token())?;
-        // A side asked for by name needs all tokens; otherwise one more than may be kept is
-        // enough to know that there are too many.
-        let limit = match (rules.truncate, rules.side) {
-            (Some(_), Some(_)) => None,
-            (Some(keep), None) => Some(keep),
-            (None, _) => Some(rules.max_len),
-        };
+        // Cutting may need the last tokens, so all of them; otherwise one more than may be kept
+        // is enough to know that there are too many.
+        let limit = rules.truncate.is_none().then_some(rules.max_len);
         let encoded = self.encoder.encode(text.clone(), rules.add_special_tokens, limit).await?;
         let mut tokens = encoded.tokens;
         rules.cut(&mut tokens);

@@ -93,10 +93,19 @@ fn without_paths(message: &str) -> Cow<'_, str> {
     }
     let mut out = String::with_capacity(trimmed.len());
     let mut rest = trimmed;
+    // A run of names without an extension is looked at once, not again from each of its slashes.
+    let mut barren = 0;
     while let Some(slash) = rest.find('/') {
         let (before, path) = rest.split_at(slash);
         out.push_str(before);
-        let len = path_len(path);
+        let at = trimmed.len() - path.len();
+        let mut len = path_below_top(path);
+        if len == 0 && at >= barren {
+            match path_with_extension(path) {
+                Ok(found) => len = found,
+                Err(end) => barren = at + end,
+            }
+        }
         out.push_str(if len > 0 { "<path>" } else { "/" });
         rest = &path[len.max(1)..];
     }
@@ -104,18 +113,23 @@ fn without_paths(message: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// How many bytes at the start of `text` are a path to hide; `text` starts with a slash.
-fn path_len(text: &str) -> usize {
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_' || c == '-'
+}
+
+/// How many bytes at the start of `text` fit.
+fn run(text: &str, fits: impl Fn(char) -> bool) -> usize {
+    text.find(|c| !fits(c)).unwrap_or(text.len())
+}
+
+/// The length of `/top/name/name…` at the start of `text`, which starts with a slash; 0 for none.
+fn path_below_top(text: &str) -> usize {
     const TOPS: [&str; 9] = ["home", "usr", "opt", "var", "tmp", "root", "lib", "mnt", "srv"];
-    let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-    let run =
-        |text: &str, fits: &dyn Fn(char) -> bool| text.find(|c| !fits(c)).unwrap_or(text.len());
-    // /top/name/name…
-    let top_len = 1 + run(&text[1..], &|c| c.is_ascii_lowercase());
+    let top_len = 1 + run(&text[1..], |c| c.is_ascii_lowercase());
     if TOPS.contains(&&text[1..top_len]) {
         let mut end = top_len;
         while let Some(name) = text[end..].strip_prefix('/') {
-            let len = run(name, &|c| is_word(c) || c == '.');
+            let len = run(name, |c| is_word(c) || c == '.');
             if len == 0 {
                 break;
             }
@@ -125,20 +139,25 @@ fn path_len(text: &str) -> usize {
             return end;
         }
     }
-    // /name…/name.ext
+    0
+}
+
+/// The length of `/name…/name.ext` at the start of `text`. Otherwise where the run of names ends
+/// that is none: no such path starts at a slash before that either, but for the last name's.
+fn path_with_extension(text: &str) -> Result<usize, usize> {
     let (mut end, mut names) = (0, 0);
     while let Some(name) = text[end..].strip_prefix('/') {
-        let len = run(name, &is_word);
+        let len = run(name, is_word);
         if len == 0 {
-            return 0;
+            return Err(end);
         }
         end += 1 + len;
         names += 1;
     }
     let extension = text[end..]
         .strip_prefix('.')
-        .map_or(0, |ext| run(ext, &|c| c.is_alphanumeric() || c == '_'));
-    if names >= 2 && extension > 0 { end + 1 + extension } else { 0 }
+        .map_or(0, |ext| run(ext, |c| c.is_alphanumeric() || c == '_'));
+    if names >= 2 && extension > 0 { Ok(end + 1 + extension) } else { Err(end) }
 }
 
 /// The 400 of the server below vLLM's application, for requests that it cannot read.

@@ -12,12 +12,13 @@ use crate::model::Model;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 use build::{EngineThread, Sizes};
-use shutdown::{Ended, Work, serve_until_asked};
+use shutdown::{Ended, GRACE, Work, serve_until_asked};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::sleep;
 
 /// Serves until asked to end. Whatever goes wrong before is one line on stderr and exit code 1.
 pub fn run(settings: Settings) -> ExitCode {
@@ -52,6 +53,7 @@ fn start(settings: Settings) -> Result<Ended, String> {
 
     let model = build::open_model(&settings)?;
     let sizes = build::size(&settings, &model)?;
+    settings.frontend.request_bounds.install();
     let (engine, thread) = build::start_engine(&settings, &model, &sizes)?;
     let frontend = Arc::new(frontend(&settings, &model, &sizes, engine.clone())?);
     drop(model);
@@ -71,13 +73,23 @@ fn start(settings: Settings) -> Result<Ended, String> {
         }
         let (close, closed) = oneshot::channel();
         let dead = watch(thread);
+        let gone = Notify::new();
         let stop = async {
             tokio::select! {
                 _ = closed => {}
-                reason = dead => log::error!("the engine is gone: {reason}"),
+                reason = dead => {
+                    log::error!("the engine is gone: {reason}");
+                    gone.notify_one();
+                }
             }
         };
-        let http = http::serve(vec![listener], frontend, stop);
+        let http = async {
+            tokio::select! {
+                () = http::serve(vec![listener], frontend, stop) => {}
+                // A client that does not read its error must not keep the process alive.
+                () = async { gone.notified().await; sleep(GRACE).await } => {}
+            }
+        };
         Ok(serve_until_asked(http, close, &engine, drain, &mut signals).await)
     });
     runtime.shutdown_background();
@@ -103,7 +115,11 @@ fn frontend(
     let tokenizer = model.tokenizer.as_ref().ok_or("the model has no tokenizer")?;
     let metrics = Metrics::new(&settings.model.served_names[0], &settings.cache, &sizes.kv);
     let status = engine.shared_status();
-    let render = Box::new(move || metrics.render(&observe::snapshot(&status)));
+    let shown = settings.logging.stats;
+    let render = Box::new(move || match shown {
+        true => metrics.render(&observe::snapshot(&status)),
+        false => String::new(),
+    });
     let template = model.chat_template.clone();
     let options = options(settings, model, sizes);
     Frontend::new(options, engine, tokenizer, template, model.generation.clone(), render)
@@ -128,6 +144,7 @@ fn options(settings: &Settings, model: &Model, sizes: &Sizes) -> http::Options {
         enable_force_include_usage: from.force_include_usage,
         skip_model_name_validation: from.skip_model_name_validation,
         access_log: settings.logging.access_log,
+        log_requests: settings.logging.requests,
         default_chat_template_kwargs: settings.model.chat_template_kwargs.clone(),
         response_role: from.response_role.clone(),
         system_fingerprint: match &from.fingerprint {
@@ -145,6 +162,10 @@ fn options(settings: &Settings, model: &Model, sizes: &Sizes) -> http::Options {
 impl Work for EngineHandle {
     fn in_flight(&self) -> usize {
         EngineHandle::in_flight(self)
+    }
+
+    fn refuse_new(&self) {
+        EngineHandle::refuse_new(self);
     }
 
     fn abort_all(&self) {

@@ -13,12 +13,14 @@ use tokio::time::{Instant, interval, timeout};
 /// How often the requests in flight are counted while they end.
 const POLL: Duration = Duration::from_millis(5);
 /// How long aborted requests may take to deliver their end, and HTTP to close.
-const GRACE: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 
 /// The work that a shutdown ends.
 pub trait Work {
     /// Requests that are not finished.
     fn in_flight(&self) -> usize;
+    /// Ends those that come later.
+    fn refuse_new(&self);
     /// Ends all of them now, and those that come later.
     fn abort_all(&self);
 }
@@ -82,6 +84,7 @@ pub async fn serve_until_asked(
 
 /// Gives requests `drain` to finish, then aborts the rest and waits for their last words.
 async fn end_work(work: &impl Work, drain: Duration) {
+    work.refuse_new();
     if drain.is_zero() || !idle_before(work, Instant::now() + drain).await {
         work.abort_all();
         if !idle_before(work, Instant::now() + GRACE).await {
@@ -89,8 +92,6 @@ async fn end_work(work: &impl Work, drain: Duration) {
             log::warn!("[shutdown] {left} aborted requests did not end in {} s", GRACE.as_secs());
         }
     }
-    // Requests that come from here on end at once.
-    work.abort_all();
 }
 
 async fn idle_before(work: &impl Work, deadline: Instant) -> bool {
@@ -115,6 +116,7 @@ mod tests {
         in_flight: AtomicUsize,
         looks_left: AtomicUsize,
         aborts: AtomicUsize,
+        refusals: AtomicUsize,
     }
 
     impl Fake {
@@ -135,6 +137,10 @@ mod tests {
                 self.looks_left.store(looks - 1, Relaxed);
             }
             self.in_flight.load(Relaxed)
+        }
+
+        fn refuse_new(&self) {
+            self.refusals.fetch_add(1, Relaxed);
         }
 
         fn abort_all(&self) {
@@ -178,15 +184,14 @@ mod tests {
     fn a_drain_lets_requests_finish() {
         let work = Fake::new(3, 4);
         assert_eq!(run(&work, Duration::from_secs(60), &[2], true), Ended::Asked);
-        // Only the one that turns latecomers away.
-        assert_eq!(work.aborts.load(Relaxed), 1);
+        assert_eq!((work.aborts.load(Relaxed), work.refusals.load(Relaxed)), (0, 1));
     }
 
     #[test]
     fn a_drain_ends_at_its_deadline() {
         let work = Fake::new(3, usize::MAX);
         assert_eq!(run(&work, Duration::from_millis(20), &[15], true), Ended::Asked);
-        assert_eq!(work.aborts.load(Relaxed), 2);
+        assert_eq!(work.aborts.load(Relaxed), 1);
     }
 
     #[test]

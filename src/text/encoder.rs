@@ -1,6 +1,7 @@
 //! Text to tokens, off the async threads.
 
 use super::vocabulary::{UnsupportedTokenizer, Vocabulary};
+use crate::config::RequestBounds;
 use crate::types::Token;
 use std::collections::HashSet;
 use std::num::NonZero;
@@ -16,8 +17,6 @@ const LONG_TEXT: usize = 16 << 10;
 const FIRST_LOOK: usize = 8;
 /// Where a text was cut, its last tokens may not be those of the whole.
 const CUT_MARGIN: usize = 64;
-/// vLLM's limit on `bad_words`, after tokenisation.
-const MAX_BAD_WORDS: usize = 128;
 
 /// A failure of the tokenizer itself; no text of a client should lead to it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,11 +32,8 @@ pub enum EncodeError {
 pub enum BadWordsError {
     #[error("bad_words entries must tokenize to at least one token.")]
     Empty,
-    #[error(
-        "Too many bad words after tokenization: {}. The max number is {MAX_BAD_WORDS}.",
-        MAX_BAD_WORDS + 1
-    )]
-    TooMany,
+    #[error("Too many bad words after tokenization: {}. The max number is {max}.", max + 1)]
+    TooMany { max: usize },
     #[error(transparent)]
     Encode(#[from] EncodeError),
 }
@@ -169,6 +165,7 @@ impl Shared {
     }
 
     fn encode_bad_words(&self, words: Vec<String>) -> Result<Vec<Vec<Token>>, BadWordsError> {
+        let max = RequestBounds::get().bad_words;
         let mut bad_words: Vec<Vec<Token>> = Vec::new();
         let mut seen = HashSet::new();
         for word in words.iter().filter(|word| seen.insert(word.as_str())) {
@@ -184,8 +181,8 @@ impl Shared {
             if differs {
                 bad_words.push(spaced);
             }
-            if bad_words.len() > MAX_BAD_WORDS {
-                return Err(BadWordsError::TooMany);
+            if bad_words.len() > max {
+                return Err(BadWordsError::TooMany { max });
             }
         }
         Ok(bad_words)

@@ -204,3 +204,14 @@ fn refuses_what_does_not_fit_the_queue() {
     drop(first);
     assert_alive(&server);
 }
+
+#[test]
+fn hides_a_path_of_a_million_names_in_no_time() {
+    let server = start(Setup::default());
+    let name = "/a".repeat(1 << 20);
+    let body = format!(r#"{{"model":"{name}","messages":[]}}"#);
+    let start = Instant::now();
+    assert_eq!(server.post(CHAT, &body).status, 404);
+    assert!(start.elapsed() < PATIENCE);
+    assert_alive(&server);
+}

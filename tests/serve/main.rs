@@ -68,6 +68,19 @@ fn streams_and_company_change_nothing() {
         assert!(events.len() > 20, "it streams");
     }
     assert!(server.metric("vllm:prefix_cache_hits_total") > 0.0);
+    assert!(server.metric("vllm:request_success_total") > 0.0);
+}
+
+#[test]
+fn a_stop_string_counts_as_a_stop() {
+    let server = start(&[]);
+    let mut body = ask("What is prefix caching?");
+    body["stop"] = "cache".into();
+    let reply = server.post(CHAT, &body).json();
+    assert_eq!(reply["choices"][0]["stop_reason"], "cache");
+    let page = server.get("/metrics").body;
+    let stops = |line: &&str| line.contains("request_success") && line.contains("=\"stop\"");
+    assert!(page.lines().find(stops).is_some_and(|line| line.ends_with(" 1.0")), "{page}");
 }
 
 #[test]
@@ -116,13 +129,17 @@ fn sigterm_aborts_what_runs() {
 #[test]
 fn a_drain_lets_what_runs_finish() {
     let server = start(&["--shutdown-timeout", "60"]);
-    let body = json!({"prompt": "1, 2, 3,", "max_tokens": 300, "ignore_eos": true});
+    let body = json!({"prompt": "1, 2, 3,", "max_tokens": 3000, "ignore_eos": true});
     let whole = server.send("POST", "/v1/completions", &body.to_string());
     wait_until_running(&server);
     server.signal(libc::SIGTERM);
+    wait_until("newcomers are turned away", || {
+        let reply = server.post("/v1/completions", &json!({"prompt": "1,", "max_tokens": 1}));
+        reply.status == 200 && reply.json()["choices"][0]["finish_reason"] == "abort"
+    });
     let reply = Reply::read(whole).json();
     assert_eq!(reply["choices"][0]["finish_reason"], "length");
-    assert_eq!(reply["usage"]["completion_tokens"], 300);
+    assert_eq!(reply["usage"]["completion_tokens"], 3000);
     assert_eq!(server.wait().0.code(), Some(0));
 }
 

@@ -18,11 +18,16 @@ pub struct Server {
     stdout: Option<BufReader<ChildStdout>>,
 }
 
-/// `glassbox serve models/qwen3-tiny` on a free port, with more arguments.
+/// `glassbox serve models/qwen3-tiny` on a free port, unless `args` say otherwise.
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_glassbox"));
-    command.args(["serve", "models/qwen3-tiny", "--host", "127.0.0.1", "--port", "0"]);
-    command.args(["--kv-cache-memory-bytes", "64M"]).args(args);
+    command.args(["serve", "models/qwen3-tiny", "--host", "127.0.0.1"]);
+    for default in [["--port", "0"], ["--kv-cache-memory-bytes", "64M"]] {
+        if !args.contains(&default[0]) {
+            command.args(default);
+        }
+    }
+    command.args(args);
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -30,18 +35,18 @@ pub fn command(args: &[&str]) -> Command {
 
 /// Starts it and waits until it listens.
 pub fn start(args: &[&str]) -> Server {
-    let mut child = command(args).stderr(Stdio::inherit()).spawn().expect("the binary is built");
-    let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+    let child = command(args).stderr(Stdio::inherit()).spawn().expect("the binary is built");
+    let mut server = Server { child, address: String::new(), stdout: None };
+    let mut stdout = BufReader::new(server.child.stdout.take().expect("piped"));
     let mut line = String::new();
-    loop {
+    while !line.contains(READY) {
         line.clear();
         let read = stdout.read_line(&mut line).expect("lines of text");
         assert!(read > 0, "the server ended before it listened");
-        if let Some((_, address)) = line.split_once(READY) {
-            let address = address.trim().to_owned();
-            return Server { child, address, stdout: Some(stdout) };
-        }
     }
+    server.address = line.split(READY).last().unwrap_or_default().trim().to_owned();
+    server.stdout = Some(stdout);
+    server
 }
 
 impl Server {
@@ -145,7 +150,7 @@ fn unchunk(mut body: &str) -> String {
     while let Some((size, rest)) = body.split_once("\r\n") {
         let size = usize::from_str_radix(size, 16).expect("a chunk's size");
         whole.push_str(&rest[..size]);
-        body = &rest[size..].trim_start_matches("\r\n");
+        body = rest[size..].trim_start_matches("\r\n");
     }
     whole
 }

@@ -8,7 +8,7 @@ mod stream;
 pub use content_format::ContentFormat;
 
 use super::body::{blocking, read};
-use super::fanout::Job;
+use super::fanout::{Job, Origin};
 use super::frontend::Frontend;
 use super::headers::{request_id, with_load_metrics};
 use super::json::{Dict, Int, Json, to_str};
@@ -63,7 +63,8 @@ pub async fn create(
     let id = request_id("chatcmpl-", &headers, request.common.request_id.as_deref(), random_id);
     let replies = Replies::new(&frontend, &request, id, unix_time(), &prompt, &messages);
     let job = Job { prompt, sampling };
-    let fanout = frontend.start(&request.common, &headers, room, vec![job], arrival).await;
+    let origin = Origin { id: &replies.id, headers: &headers, arrival };
+    let fanout = frontend.start(&request.common, origin, room, vec![job]).await;
     if request.common.stream {
         let (usage, continuous) = frontend.usage_options(&request.common);
         let chunks = stream::ChatChunks::new(frontend, replies, usage, continuous);

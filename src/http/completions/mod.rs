@@ -4,7 +4,7 @@ mod reply;
 mod stream;
 
 use super::body::read;
-use super::fanout::Job;
+use super::fanout::{Job, Origin};
 use super::frontend::Frontend;
 use super::headers::{request_id, with_load_metrics};
 use super::prompt::LengthRules;
@@ -42,7 +42,8 @@ pub async fn create(
     let id = request_id("cmpl-", &headers, request.common.request_id.as_deref(), random_id);
     let sources = jobs.iter().map(|job| frontend.source(&request, &job.prompt)).collect();
     let replies = Replies::new(&frontend, &request, id, unix_time(), sources);
-    let fanout = frontend.start(&request.common, &headers, room, jobs, arrival).await;
+    let origin = Origin { id: &replies.id, headers: &headers, arrival };
+    let fanout = frontend.start(&request.common, origin, room, jobs).await;
     if request.common.stream {
         let (usage, continuous) = frontend.usage_options(&request.common);
         let chunks = stream::CompletionChunks::new(frontend, replies, usage, continuous);

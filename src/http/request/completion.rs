@@ -10,10 +10,9 @@ use super::sampling::SamplingFields;
 use super::structured::{
     RESPONSE_FORMAT, STRUCTURED_OUTPUTS, check_response_format, check_structured_count,
 };
+use crate::config::RequestBounds;
 use crate::error::ApiError;
 
-/// vLLM's VLLM_MAX_COMPLETION_PROMPTS.
-const MAX_PROMPTS: usize = 1024;
 /// What `max_tokens` is when it is left out or null.
 const DEFAULT_MAX_TOKENS: i64 = 16;
 
@@ -174,15 +173,16 @@ fn run_hooks(data: &mut Dict) -> Result<(), ApiError> {
 }
 
 fn check_prompt_count(data: Fields<'_>) -> Result<(), ApiError> {
+    let max = RequestBounds::get().prompts;
     let too_long = |name: &str| {
         let items = data.get(name).and_then(Json::as_list)?;
         let is_tokens = items.iter().all(|item| matches!(item, Json::Int(_) | Json::Bool(_)));
-        (items.len() > MAX_PROMPTS && !(name == "prompt" && is_tokens)).then_some(items.len())
+        (items.len() > max && !(name == "prompt" && is_tokens)).then_some(items.len())
     };
     for name in ["prompt", "prompt_embeds"] {
         if let Some(len) = too_long(name) {
             let message = format!(
-                "{name} list length {len} exceeds the maximum allowed count of {MAX_PROMPTS}. To \
+                "{name} list length {len} exceeds the maximum allowed count of {max}. To \
                  increase this limit, set the VLLM_MAX_COMPLETION_PROMPTS environment variable."
             );
             return Err(ApiError::parameter(message, name, None));

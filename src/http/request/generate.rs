@@ -4,6 +4,7 @@ use super::super::json::{Dict, Int, Json, to_str};
 use super::super::schema::{INT, INT64, INTS, OBJECT, ObjectKind, STRS, Schema, coerce, optional};
 use super::fields::Fields;
 use super::sampling::SamplingFields;
+use crate::config::RequestBounds;
 use crate::error::ApiError;
 
 /// The name of a hook's parameter and what it says.
@@ -26,10 +27,9 @@ pub const NATURAL: Schema = Schema::Int { ge: Some(0), le: None };
 pub const TRUNCATE: Schema = Schema::Nullable(&Schema::Int { ge: Some(-1), le: Some(i64::MAX) });
 pub const TRUNCATION_SIDE: Schema = Schema::Nullable(&Schema::Literal(&["left", "right"]));
 pub const MM_PAYLOAD: Schema = Schema::Literal(&["tensors", "none"]);
-/// Up to four stop strings; vLLM's VLLM_MAX_STOP_STRINGS.
 pub const STOP: Schema = Schema::Nullable(&Schema::Union(&[
     ("", &Schema::Str),
-    ("", &Schema::List { item: &Schema::Str, max: Some(4) }),
+    ("", &Schema::List { item: &Schema::Str, max: Some(|| RequestBounds::get().stop_strings) }),
 ]));
 pub const STREAM_OPTIONS: Schema = Schema::Nullable(&Schema::Object {
     kind: ObjectKind::Model,

@@ -4,14 +4,13 @@ use super::super::json::{Int, Json, repr};
 use super::fields::Fields;
 use super::ranges::*;
 use super::structured::Constraints;
+use crate::config::RequestBounds;
 use crate::error::ApiError;
 use crate::model::GenerationDefaults;
 use crate::types::{SamplingParams, Token};
 use indexmap::{IndexMap, IndexSet};
 use std::hash::Hash;
 
-/// vLLM's VLLM_MAX_N_SEQUENCES.
-const MAX_N: i64 = 16384;
 const MAX_LOGPROB_TOKEN_IDS: usize = 128;
 /// Positive temperatures below are raised to it.
 const MIN_TEMPERATURE: f64 = 0.01;
@@ -126,7 +125,8 @@ impl SamplingFields {
 
     /// How many replies are wanted, as far as admission cares.
     pub fn reserve_n(&self) -> usize {
-        self.n.as_ref().map_or(1, |n| n.saturate().clamp(1, MAX_N) as usize)
+        let max = RequestBounds::get().n as i64;
+        self.n.as_ref().map_or(1, |n| n.saturate().clamp(1, max.max(1)) as usize)
     }
 
     /// Applies defaults and checks ranges, in vLLM's order. `max_tokens` is already bounded by
@@ -220,12 +220,13 @@ impl SamplingFields {
 
     fn check_n(&self) -> Result<usize, ApiError> {
         let one = Int::Small(1);
+        let max = RequestBounds::get().n as i64;
         let n = self.n.as_ref().unwrap_or(&one);
         let message = if *n < 1 {
             format!("n must be at least 1, got {n}.")
-        } else if *n > MAX_N {
+        } else if *n > max {
             format!(
-                "n must be at most {MAX_N}, got {n}. To increase this limit, set the \
+                "n must be at most {max}, got {n}. To increase this limit, set the \
                  VLLM_MAX_N_SEQUENCES environment variable."
             )
         } else {

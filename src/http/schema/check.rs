@@ -76,7 +76,7 @@ pub fn check(
         Schema::Float => check_float(value, path, errors),
         Schema::Bool => check_bool(value, path, errors),
         Schema::Literal(words) => check_literal(words, value, path, errors),
-        Schema::List { item, max } => check_list(item, *max, value, path, errors)?,
+        Schema::List { item, max } => check_list(item, max.map(|max| max()), value, path, errors)?,
         Schema::Iterable => check_iterable(value, path, errors),
         Schema::Map(item) => check_map(item, value, path, errors)?,
         Schema::Nullable(_) if value.is_null() => Some(Fit::EXACT),

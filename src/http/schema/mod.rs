@@ -37,7 +37,8 @@ pub enum Schema {
     /// A list, at most so long.
     List {
         item: &'static Schema,
-        max: Option<usize>,
+        /// Looked up when a list is checked: it may come from the environment.
+        max: Option<fn() -> usize>,
     },
     /// Whatever can be iterated over; its items are looked at only when they are used.
     Iterable,

@@ -20,7 +20,8 @@ from vllm.v1.outputs import LogprobsLists
 
 random.seed(32)
 TOKENIZER = get_cached_tokenizer(AutoTokenizer.from_pretrained("models/qwen3-tiny"))
-WORDS = "Hello wörld 😀 naïve 東京 is a city. \n\n  {\"a\": [1, 2]} 👨‍👩‍👧 ﷺ <think>x</think> end\ufffd".split(" ")
+TEXT = "Hello wörld 😀 naïve 東京 is a city. \n\n  {\"a\": [1, 2]} 👨‍👩‍👧 ﷺ <think>x</think> end\ufffd"
+WORDS = TEXT.split(" ")
 END = TOKENIZER.convert_tokens_to_ids("<|im_end|>")
 
 
@@ -110,7 +111,8 @@ def logprobs_case():
 
 def bad_words_case():
     words = random.sample(
-        ["hello", "Hello", " the", "the", "a", "東京", "😀", "\n", "naïve idea", "x", "\u001cyes", "."],
+        ["hello", "Hello", " the", "the", "a", "東京", "😀", "\n"]
+        + ["naïve idea", "x", "\u001cyes", "."],
         random.randrange(1, 5),
     )
     params = SamplingParams(bad_words=words)
@@ -122,7 +124,8 @@ def bad_words_case():
 
 
 def write(name, cases):
-    return f'"{name}": [\n' + ",\n".join(json.dumps(c, separators=(",", ":")) for c in cases) + "\n]"
+    lines = (json.dumps(c, separators=(",", ":")) for c in cases)
+    return f'"{name}": [\n' + ",\n".join(lines) + "\n]"
 
 
 parts = [
