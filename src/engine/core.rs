@@ -222,9 +222,6 @@ impl Core {
             let sequence = self.scheduler.sequence_mut(slot);
             let request = self.requests[slot].as_mut().expect("planned slots are in use");
             sequence.computed = start + len;
-            let (tokens, salt) = (&sequence.tokens, sequence.salt.as_deref());
-            let computed = sequence.computed;
-            self.kv.store_computed(&mut sequence.blocks, tokens, salt, computed);
             let mut over = false;
             while let Some((result, _)) = row_results.next_if(|(_, row)| row.seq == seq as u32) {
                 match result {

@@ -96,7 +96,7 @@ impl KvCache {
         true
     }
 
-    /// Puts the blocks that are full now that `computed` tokens have been computed into the prefix
+    /// Puts the blocks that are full once `computed` tokens have been computed into the prefix
     /// index, parents first.
     pub fn store_computed(
         &mut self,

@@ -81,7 +81,8 @@ impl BlockPool {
         }
     }
 
-    /// Notes that a held block is full and holds `hash`. Called once its KV has been computed.
+    /// Notes that a held block is full and holds `hash`. Called when the step that computes its KV
+    /// is certain.
     pub fn store(&mut self, block: BlockId, hash: BlockHash) {
         debug_assert!(!self.is_free(block) && self.hashes[block as usize].is_none());
         self.hashes[block as usize] = Some(hash);

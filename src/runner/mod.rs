@@ -63,6 +63,9 @@ pub trait RowSink {
 /// `submit` starts a step and may return before it ends; `collect` waits for it and delivers its
 /// results. Every `submit` is followed by one `collect` before the next `submit`.
 ///
+/// A sequence may share blocks that an earlier sequence of the same batch fills in this step: their
+/// KV is there when the later one attends.
+///
 /// A row's results depend on its sequence's tokens alone: never on the other sequences of the
 /// batch, on how the prompt was cut into steps, or on which blocks hold its KV.
 pub trait Backend: Send {

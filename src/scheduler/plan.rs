@@ -105,6 +105,8 @@ impl Scheduler {
         plan.admitted.clear();
         plan.preempted.clear();
         let budget = self.plan_running(kv, plan);
+        // From here on nothing planned is taken back.
+        plan.work.iter().for_each(|work| self.store(work, kv));
         // Blocks are short: what was just taken from one sequence is not given to a new one.
         if plan.preempted.is_empty() {
             self.admit(kv, plan, budget);
@@ -173,9 +175,19 @@ impl Scheduler {
             self.waiting.remove(self.config.policy.rank(self.sequence(slot)), slot);
             self.running.push(slot);
             budget -= work.len;
+            self.store(&work, kv);
             plan.work.push(work);
             plan.admitted.push(slot);
         }
+    }
+
+    /// Puts the blocks that planned work fills into the prefix index. A prompt admitted later in
+    /// the same plan may already share them: a backend writes the KV of earlier work of a step
+    /// before later work reads it. That makes the `n` replies of one prompt cost one prefill.
+    fn store(&mut self, work: &Work, kv: &mut KvCache) {
+        let sequence = self.sequences[work.slot].as_mut().expect("a planned slot is in use");
+        let (tokens, salt) = (&sequence.tokens, sequence.salt.as_deref());
+        kv.store_computed(&mut sequence.blocks, tokens, salt, work.start + work.len);
     }
 
     /// Takes the blocks for the first chunk of a waiting sequence, if the rules allow it.

@@ -159,7 +159,8 @@ const PYTHON: &str = "it steers Python code, and Glassbox runs none";
 const KERNELS: &str = "it tunes vLLM's own kernels and compiler, which Glassbox does not use";
 const QUANT: &str = "Glassbox keeps weights and KV cache in bfloat16";
 const OFFLOAD: &str = "Glassbox does not move weights or KV blocks off the device";
-const LOADER: &str = "Glassbox reads each tensor of a safetensors file once, as the backend packs it";
+const LOADER: &str =
+    "Glassbox reads each tensor of a safetensors file once, as the backend packs it";
 const SPEC: &str = "Glassbox does not speculate";
 const NO_GRPC: &str = "Glassbox speaks HTTP only";
 
