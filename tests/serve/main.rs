@@ -169,7 +169,8 @@ fn what_is_wrong_is_one_line_and_exit_code_1() {
         let mut command = command(&args);
         if args[0] == "--model" {
             command = std::process::Command::new(env!("CARGO_BIN_EXE_glassbox"));
-            command.args(["serve", args[1]]).stdout(Stdio::piped()).stderr(Stdio::piped());
+            command.args(["serve", args[1], "--host", "127.0.0.1", "--port", "0"]);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
         }
         let output = command.output().expect("the binary is built");
         let stderr = String::from_utf8_lossy(&output.stderr);
