@@ -58,6 +58,7 @@ impl Env {
             // vLLM takes its default for anything that is not positive.
             negative.filter(|value| *value < 0.0).map(|_| Duration::ZERO).ok_or(error)
         })?;
+        let usual = RequestBounds::default();
         let stream = vars.text("VLLM_LOGGING_STREAM");
         Ok(Self {
             api_key: vars.text("VLLM_API_KEY"),
@@ -79,10 +80,10 @@ impl Env {
             log_stats_interval: if stats.is_zero() { Duration::from_secs(10) } else { stats },
             http_keep_alive: seconds("VLLM_HTTP_TIMEOUT_KEEP_ALIVE", 5.0)?,
             request_bounds: RequestBounds {
-                n: vars.count("VLLM_MAX_N_SEQUENCES", 16384)?,
-                prompts: vars.count("VLLM_MAX_COMPLETION_PROMPTS", 1024)?,
-                stop_strings: vars.count("VLLM_MAX_STOP_STRINGS", 4)?,
-                bad_words: vars.count("VLLM_MAX_NUM_BAD_WORDS", 128)?,
+                n: vars.count("VLLM_MAX_N_SEQUENCES", usual.n)?,
+                prompts: vars.count("VLLM_MAX_COMPLETION_PROMPTS", usual.prompts)?,
+                stop_strings: vars.count("VLLM_MAX_STOP_STRINGS", usual.stop_strings)?,
+                bad_words: vars.count("VLLM_MAX_NUM_BAD_WORDS", usual.bad_words)?,
             },
             skip_model_name_validation: vars.switch("VLLM_SKIP_MODEL_NAME_VALIDATION", false)?,
             allow_long_max_model_len: vars.switch("VLLM_ALLOW_LONG_MAX_MODEL_LEN", false)?,

@@ -2,6 +2,7 @@
 
 use super::chat::ContentFormat;
 use super::request::{GenerateFields, Limits};
+use crate::config::VLLM_VERSION;
 use crate::engine::EngineHandle;
 use crate::error::ApiError;
 use crate::model::{ChatTemplate, GenerationDefaults, Tokenizer};
@@ -12,9 +13,6 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
-
-/// The vLLM release whose behaviour this server has.
-pub const VLLM_VERSION: &str = "0.32.0";
 
 /// Settings of the HTTP face. Names follow vLLM's flags.
 #[derive(Clone, Debug)]

@@ -26,6 +26,6 @@ mod sse;
 mod tokenize;
 
 pub use chat::ContentFormat;
-pub use frontend::{Frontend, Options, RenderMetrics, VLLM_VERSION, system_fingerprint};
+pub use frontend::{Frontend, Options, RenderMetrics, system_fingerprint};
 pub use request::Limits;
 pub use server::serve;

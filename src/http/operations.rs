@@ -1,7 +1,8 @@
 //! What operators and load balancers ask: `/health`, `/ping`, `/version`, `/load`, `/metrics`.
 
-use super::frontend::{Frontend, VLLM_VERSION};
+use super::frontend::Frontend;
 use super::respond;
+use crate::config::VLLM_VERSION;
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use serde_json::json;
