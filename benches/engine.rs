@@ -8,7 +8,7 @@ use glassbox::kv::BlockHasher;
 use glassbox::runner::Limits;
 use glassbox::runner::sim::{SimBackend, SimConfig};
 use glassbox::scheduler::SchedulerConfig;
-use glassbox::types::{HashAlgo, Policy, SamplingParams};
+use glassbox::types::{Clock, HashAlgo, Policy, SamplingParams, SharedTimeline, TimelineRoom};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ fn engine(seqs: usize) -> (Core, Vec<Generation>) {
         seed: 0,
     };
     let sim = SimConfig { limits, step_time: Duration::ZERO, samples: true, fails_at: None };
-    let (core, handle) = Core::new(config, Box::new(SimBackend::new(sim)));
+    let (core, handle) = Core::new(config, Box::new(SimBackend::new(sim)), Clock::system());
     let mut places = handle.reserve(seqs).expect("room for all");
     let generations = (0..seqs)
         .map(|i| {
@@ -50,8 +50,8 @@ fn engine(seqs: usize) -> (Core, Vec<Generation>) {
                 prompt: (0..PROMPT as u32).map(|t| t * 7 + i as u32).collect(),
                 params: SamplingParams::greedy(600),
                 priority: 0,
-                arrival: Instant::now(),
                 cache_salt: None,
+                timeline: SharedTimeline::new(handle.clock().now(), TimelineRoom::default()),
             };
             places.start(request).expect("the engine lives")
         })

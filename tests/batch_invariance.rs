@@ -9,13 +9,14 @@ use glassbox::model::{Dims, DummyWeights};
 use glassbox::runner::Limits;
 use glassbox::runner::cpu::{CpuBackend, Isa};
 use glassbox::scheduler::SchedulerConfig;
-use glassbox::types::{Generated, HashAlgo, Policy, SamplingParams, Token};
+use glassbox::types::{
+    Clock, Generated, HashAlgo, Policy, SamplingParams, SharedTimeline, TimelineRoom, Token,
+};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
 const MAX_MODEL_LEN: usize = 160;
 
@@ -91,7 +92,7 @@ impl Setting {
             max_in_flight: 64,
             seed: 0,
         };
-        Core::new(config, Box::new(backend))
+        Core::new(config, Box::new(backend), Clock::manual())
     }
 }
 
@@ -115,8 +116,8 @@ impl Ask {
             prompt: Arc::from(self.prompt.as_slice()),
             params,
             priority: 0,
-            arrival: Instant::now(),
             cache_salt: None,
+            timeline: SharedTimeline::new(handle.clock().now(), TimelineRoom::default()),
         };
         handle.reserve(1).and_then(|mut place| place.start(request)).expect("there is room")
     }
@@ -134,7 +135,7 @@ fn heard(generation: &mut Generation) -> Vec<String> {
             Generated::Prompt { logprobs, .. } => {
                 said.extend(logprobs.iter().flatten().map(bits));
             }
-            Generated::Token { token, logprobs, finish } => {
+            Generated::Token { token, logprobs, finish, .. } => {
                 let logprobs = logprobs.as_deref().map(bits);
                 said.push(format!("{token} {logprobs:?} {finish:?}"));
             }

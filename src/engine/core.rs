@@ -4,12 +4,14 @@ use super::config::EngineConfig;
 use super::handle::{EngineHandle, NewRequest};
 use super::inbox::Message;
 use super::request::Request;
-use super::status::Status;
+use super::status::{Counters, Status};
 use crate::kv::{BlockHasher, KvCache};
 use crate::runner::{Backend, BackendError, RowSink, StepBatch};
 use crate::sampler::{Sampled, Sampler};
 use crate::scheduler::{Scheduler, Sequence, Slot, StepPlan, Work};
-use crate::types::{FinishReason, Generated, RequestId, Token, TokenLogprobs};
+use crate::types::{
+    Clock, FinishReason, Generated, Moment, RequestId, StepEvent, Token, TokenLogprobs, Waits,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -32,6 +34,9 @@ pub struct Core {
     config: EngineConfig,
     backend: Box<dyn Backend>,
     inbox: Receiver<Message>,
+    clock: Clock,
+    /// What has held up the queue since the start.
+    waits: Waits,
     status: Arc<Status>,
     pub(super) scheduler: Scheduler,
     pub(super) kv: KvCache,
@@ -56,10 +61,14 @@ enum RowResult {
 
 impl Core {
     /// An idle engine around a backend, and the way to reach it.
-    pub fn new(config: EngineConfig, backend: Box<dyn Backend>) -> (Self, EngineHandle) {
+    pub fn new(
+        config: EngineConfig,
+        backend: Box<dyn Backend>,
+        clock: Clock,
+    ) -> (Self, EngineHandle) {
         let limits = *backend.limits();
         let (sender, inbox) = channel();
-        let status = Arc::new(Status::new(limits.num_blocks, limits.block_size));
+        let status = Arc::new(Status::new(limits.num_blocks, limits.block_size, clock.clone()));
         let handle = EngineHandle::new(sender, status.clone(), config.max_in_flight);
         let hasher = config
             .prefix_caching
@@ -68,6 +77,8 @@ impl Core {
         let core = Self {
             backend,
             inbox,
+            clock,
+            waits: Waits::default(),
             status,
             scheduler: Scheduler::new(config.scheduler),
             kv: KvCache::new(limits.num_blocks, limits.block_size, hasher),
@@ -143,7 +154,8 @@ impl Core {
     fn add(&mut self, id: RequestId, new: NewRequest, events: UnboundedSender<Generated>) {
         // Each request draws from its own stream, whatever else is in the engine.
         let drawn_seed = splitmix64(self.config.seed ^ splitmix64(id.0));
-        let request = Request::new(&new, self.backend.limits().vocab_size, drawn_seed, events);
+        let mut request = Request::new(&new, self.backend.limits().vocab_size, drawn_seed, events);
+        request.queued(self.clock.now(), &self.waits);
         if self.aborting {
             self.status.counters.count_finish(FinishReason::Abort);
             return request.send_end(FinishReason::Abort);
@@ -167,9 +179,10 @@ impl Core {
     }
 
     fn step(&mut self) -> Result<(), BackendError> {
+        let begin = self.clock.now();
         self.scheduler.plan(&mut self.kv, &mut self.plan);
         assert!(!self.plan.work.is_empty(), "the pool holds at least one sequence of full length");
-        self.count_plan();
+        self.count_plan(begin);
         self.build_batch();
         self.backend.submit(&self.batch)?;
         self.results.clear();
@@ -182,19 +195,34 @@ impl Core {
             results: &mut self.results,
             status: &self.status,
         };
-        self.backend.collect(&mut sink)?;
+        let timing = self.backend.collect(&mut sink)?;
         assert_eq!(self.results.len(), self.batch.rows.len(), "every row has a result");
-        self.take_results();
+        let end = self.clock.now();
+        if let Some(reason) = self.plan.blocked {
+            self.waits.add(reason, end.nanos_since(begin));
+        }
+        self.take_results(StepEvent {
+            at: end,
+            tokens: 0,
+            batch_size: self.plan.work.len() as u32,
+            batch_tokens: self.batch.tokens.len() as u32,
+            device: timing.device,
+        });
         self.status.counters.steps.fetch_add(1, Relaxed);
         self.publish();
         Ok(())
     }
 
-    fn count_plan(&self) {
+    /// Notes who lost and who got a place in the step that begins.
+    fn count_plan(&mut self, begin: Moment) {
         let counters = &self.status.counters;
         counters.preemptions.fetch_add(self.plan.preempted.len() as u64, Relaxed);
+        for &slot in &self.plan.preempted {
+            in_use(&mut self.requests, slot).preempted(begin);
+        }
         for &slot in &self.plan.admitted {
             let sequence = self.scheduler.sequence(slot);
+            in_use(&mut self.requests, slot).admitted(begin, sequence.cached, &self.waits);
             if sequence.may_hit && sequence.preemptions == 0 {
                 counters.prefix_cache_queries.fetch_add(sequence.tokens.len() as u64, Relaxed);
                 counters.prefix_cache_hits.fetch_add(sequence.cached as u64, Relaxed);
@@ -214,14 +242,16 @@ impl Core {
         }
     }
 
-    /// Advances every sequence of the step and sends what was sampled.
-    fn take_results(&mut self) {
+    /// Advances every sequence of the step `event` and sends what was sampled.
+    fn take_results(&mut self, event: StepEvent) {
         let mut results = std::mem::take(&mut self.results);
         let mut row_results = results.drain(..).zip(&self.batch.rows).peekable();
         for (seq, &Work { slot, start, len }) in self.plan.work.iter().enumerate() {
             let sequence = self.scheduler.sequence_mut(slot);
-            let request = self.requests[slot].as_mut().expect("planned slots are in use");
+            let request = in_use(&mut self.requests, slot);
             sequence.computed = start + len;
+            let samples = sequence.pending() == 0;
+            request.stepped(StepEvent { tokens: len as u32, ..event }, samples);
             let mut over = false;
             while let Some((result, _)) = row_results.next_if(|(_, row)| row.seq == seq as u32) {
                 match result {
@@ -229,7 +259,9 @@ impl Core {
                         request.add_prompt_logprobs(logprobs, sequence.prompt_len);
                     }
                     RowResult::Sampled(sampled) => {
-                        over = take_sample(&self.config, &self.status, sequence, request, sampled);
+                        let max_len = self.config.max_model_len;
+                        count_sample(&self.status.counters, sequence);
+                        over = take_sample(sequence, request, sampled, event.at, max_len);
                     }
                 }
             }
@@ -278,26 +310,35 @@ impl Core {
     }
 }
 
-/// Appends a sampled token to its sequence and sends it. True when the generation is over.
-fn take_sample(
-    config: &EngineConfig,
-    status: &Status,
-    sequence: &mut Sequence,
-    request: &mut Request,
-    sampled: Sampled,
-) -> bool {
-    let counters = &status.counters;
+/// The request in a slot of the plan.
+fn in_use(requests: &mut [Option<Request>], slot: Slot) -> &mut Request {
+    requests[slot].as_mut().expect("planned slots are in use")
+}
+
+/// Counts the token that `sequence` is about to get.
+fn count_sample(counters: &Counters, sequence: &Sequence) {
     if sequence.output().is_empty() {
         counters.prompt_tokens.fetch_add(sequence.prompt_len as u64, Relaxed);
         counters.prompt_tokens_cached.fetch_add(sequence.cached as u64, Relaxed);
     }
     counters.generation_tokens.fetch_add(1, Relaxed);
+}
+
+/// Appends a token that was sampled in the step that ended `at` to its sequence and sends it. True
+/// when the generation is over.
+fn take_sample(
+    sequence: &mut Sequence,
+    request: &mut Request,
+    sampled: Sampled,
+    at: Moment,
+    max_model_len: usize,
+) -> bool {
     let token = sampled.token;
     sequence.tokens.push(token);
     let (count, len) = (sequence.output().len(), sequence.tokens.len());
-    let finish = request.finish_after(token, count, len, config.max_model_len);
+    let finish = request.finish_after(token, count, len, max_model_len);
     let is_over = finish.is_some();
-    let heard = request.send_token(sampled, finish, sequence.cached);
+    let heard = request.send_token(sampled, at, finish, sequence.cached);
     is_over || !heard
 }
 

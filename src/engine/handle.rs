@@ -2,12 +2,13 @@
 
 use super::inbox::Message;
 use super::status::Status;
-use crate::types::{FinishReason, Generated, RequestId, SamplingParams, Token};
+use crate::types::{
+    Clock, FinishReason, Generated, RequestId, SamplingParams, SharedTimeline, Token,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, channel};
 use std::task::{Context, Poll};
-use std::time::Instant;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 /// A prompt and what to do with it. `prompt` is not empty, shorter than the context, and holds
@@ -17,9 +18,10 @@ pub struct NewRequest {
     pub params: SamplingParams,
     /// Lower is sooner; only the priority policy looks at it.
     pub priority: i64,
-    pub arrival: Instant,
     /// Mixed into the first block's hash, so that only requests with the same salt share blocks.
     pub cache_salt: Option<Arc<str>>,
+    /// Begins when the request is handed over; the engine writes on.
+    pub timeline: SharedTimeline,
 }
 
 /// Why the engine does not take a request.
@@ -84,6 +86,11 @@ impl EngineHandle {
     /// The same, to keep.
     pub fn shared_status(&self) -> Arc<Status> {
         self.shared.status.clone()
+    }
+
+    /// The clock of the engine's moments.
+    pub fn clock(&self) -> &Clock {
+        self.shared.status.clock()
     }
 
     /// Ends everything in flight with finish reason `abort`, as vLLM does when it shuts down;

@@ -3,7 +3,8 @@
 use super::handle::NewRequest;
 use crate::sampler::{Sampled, SamplerState};
 use crate::types::{
-    Finish, FinishReason, Generated, SamplingParams, StopReason, Token, TokenLogprobs,
+    Finish, FinishReason, Generated, Moment, Phase, SamplingParams, SharedTimeline, StepEvent,
+    StopReason, Token, TokenLogprobs, Waits,
 };
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -17,6 +18,14 @@ pub struct Request {
     /// Prompt positions whose logits are still to come start here; `usize::MAX` when none are.
     unscored: usize,
     announced: bool,
+    timeline: SharedTimeline,
+    /// What had held up the queue when it was queued.
+    waits: Waits,
+    /// Every step gives a token now.
+    decodes: bool,
+    /// Whether the timeline wants the steps of prefill and of decode.
+    notes_prefill: bool,
+    notes_decode: bool,
 }
 
 impl Request {
@@ -29,12 +38,19 @@ impl Request {
     ) -> Self {
         let params = request.params.clone();
         let wants_prompt = params.prompt_logprobs.is_some();
+        let (notes_prefill, notes_decode) =
+            request.timeline.write(|t| (t.prefill_steps.has_room(), t.decode_steps.has_room()));
         Self {
             state: SamplerState::new(&params, &request.prompt, vocab, drawn_seed),
             events,
             prompt_logprobs: wants_prompt.then(Vec::new),
             unscored: if wants_prompt && request.prompt.len() > 1 { 0 } else { usize::MAX },
             announced: false,
+            timeline: request.timeline.clone(),
+            waits: Waits::default(),
+            decodes: false,
+            notes_prefill,
+            notes_decode,
             params,
         }
     }
@@ -70,16 +86,71 @@ impl Request {
         (&self.params, &self.state)
     }
 
+    /// The engine has it now.
+    pub fn queued(&mut self, at: Moment, waits: &Waits) {
+        self.waits = *waits;
+        self.timeline.write(|timeline| timeline.queued = Some(at));
+    }
+
+    /// It has a place in the step that begins at `at`; `cached` of its tokens need no computing.
+    pub fn admitted(&mut self, at: Moment, cached: usize, waits: &Waits) {
+        let waits = waits.since(&self.waits);
+        self.timeline.write(|timeline| {
+            if timeline.scheduled.is_none() {
+                timeline.scheduled = Some(at);
+                timeline.waits = waits;
+                timeline.cached = cached as u32;
+            }
+            timeline.enter(Phase::Prefill, at);
+        });
+    }
+
+    /// It lost its blocks.
+    pub fn preempted(&mut self, at: Moment) {
+        self.decodes = false;
+        self.timeline.write(|timeline| {
+            timeline.preemptions += 1;
+            timeline.enter(Phase::Preempted, at);
+        });
+    }
+
+    /// It took part in a step, and has a token from it if it `samples`.
+    pub fn stepped(&mut self, event: StepEvent, samples: bool) {
+        if self.decodes {
+            if self.notes_decode {
+                self.timeline.write(|timeline| timeline.decode_steps.push(event));
+            }
+            return;
+        }
+        if !self.notes_prefill && !samples {
+            return;
+        }
+        self.decodes = samples;
+        self.timeline.write(|timeline| {
+            timeline.prefill_steps.push(event);
+            if samples {
+                timeline.first_token.get_or_insert(event.at);
+                timeline.enter(Phase::Decode, event.at);
+            }
+        });
+    }
+
     /// Sends the sampled token, with what ends the generation if it does. `cached` is told with
     /// the first one. False when nobody listens any more.
-    pub fn send_token(&mut self, sampled: Sampled, finish: Option<Finish>, cached: usize) -> bool {
+    pub fn send_token(
+        &mut self,
+        sampled: Sampled,
+        at: Moment,
+        finish: Option<Finish>,
+        cached: usize,
+    ) -> bool {
         self.state.accept(sampled.token);
         if !std::mem::replace(&mut self.announced, true) {
             let logprobs = self.prompt_logprobs.take();
             let _ = self.events.send(Generated::Prompt { cached: cached as u32, logprobs });
         }
         let (token, logprobs) = (sampled.token, sampled.logprobs);
-        self.events.send(Generated::Token { token, logprobs, finish }).is_ok()
+        self.events.send(Generated::Token { token, logprobs, at, finish }).is_ok()
     }
 
     /// Ends the generation without a token.

@@ -13,11 +13,16 @@ use crate::runner::{Backend, BackendError, Limits, RowSink, StepBatch, StepTimin
 use crate::sampler::{Sampler, SamplerState};
 use crate::scheduler::SchedulerConfig;
 use crate::types::{
-    FinishReason, Generated, HashAlgo, Policy, SamplingParams, StopReason, Token, TokenLogprobs,
+    Clock, FinishReason, Generated, HashAlgo, Moment, Policy, SamplingParams, SharedTimeline,
+    StopReason, TimelineRoom, Token, TokenLogprobs,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+mod account;
+
+use account::Account;
 
 /// Deterministic choices.
 struct Dice(u64);
@@ -44,20 +49,26 @@ impl Dice {
     }
 }
 
-/// The backend, with a second way in for the checks.
-struct Watched(Arc<Mutex<SimBackend>>, Limits);
+/// The backend, with a second way in for the checks; a step takes simulated time.
+struct Watched {
+    device: Arc<Mutex<SimBackend>>,
+    limits: Limits,
+    clock: Clock,
+}
 
 impl Backend for Watched {
     fn limits(&self) -> &Limits {
-        &self.1
+        &self.limits
     }
 
     fn submit(&mut self, batch: &StepBatch) -> Result<(), BackendError> {
-        self.0.lock().unwrap().submit(batch)
+        self.clock.advance(Duration::from_nanos(3));
+        self.device.lock().unwrap().submit(batch)
     }
 
     fn collect(&mut self, sink: &mut dyn RowSink) -> Result<StepTiming, BackendError> {
-        self.0.lock().unwrap().collect(sink)
+        self.clock.advance(Duration::from_nanos(1000 + self.clock.now().nanos() % 517));
+        self.device.lock().unwrap().collect(sink)
     }
 }
 
@@ -97,7 +108,7 @@ fn config(dice: &mut Dice, limits: &mut Limits) -> EngineConfig {
 }
 
 /// A request whose prompt shares prefixes with others of the same seed.
-fn request(dice: &mut Dice, limits: &Limits, max_model_len: usize) -> NewRequest {
+fn request(dice: &mut Dice, limits: &Limits, max_model_len: usize, now: Moment) -> NewRequest {
     let len = dice.range(1, max_model_len - 1);
     let family = dice.range(0, 1) as u64;
     let own_from = dice.range(0, len);
@@ -120,13 +131,18 @@ fn request(dice: &mut Dice, limits: &Limits, max_model_len: usize) -> NewRequest
         params.stop_token_ids = vec![1];
         params.min_tokens = dice.range(0, params.max_tokens as usize) as u32;
     }
+    let room = TimelineRoom {
+        intervals: dice.pick(&[0, 3, 64]),
+        prefill_steps: dice.pick(&[0, 2, 64]),
+        decode_steps: dice.pick(&[0, 2, 64]),
+    };
     let cache_salt = dice.chance(20).then(|| Arc::from("tenant"));
     NewRequest {
         prompt,
         params,
         priority: dice.range(0, 2) as i64,
-        arrival: Instant::now(),
         cache_salt,
+        timeline: SharedTimeline::new(now, room),
     }
 }
 
@@ -183,6 +199,7 @@ struct Client {
     generation: Generation,
     expected: Outcome,
     heard: Outcome,
+    account: Account,
 }
 
 impl Client {
@@ -194,7 +211,8 @@ impl Client {
                     assert!(self.heard.tokens.is_empty());
                     self.heard.prompt_logprobs = logprobs;
                 }
-                Generated::Token { token, logprobs, finish } => {
+                Generated::Token { token, logprobs, at, finish } => {
+                    self.account.tokens.push(at);
                     self.heard.tokens.push((token, logprobs.map(|boxed| *boxed)));
                     self.heard.finish = finish.map(|finish| (finish.reason, finish.stop));
                 }
@@ -204,6 +222,7 @@ impl Client {
         let over = self.heard.finish.is_some();
         if over {
             assert_eq!(self.heard, self.expected);
+            self.account.check(*self.account.tokens.last().expect("a token came"));
         }
         over
     }
@@ -230,20 +249,25 @@ impl World {
         let max_model_len = config.max_model_len;
         let sim = SimConfig { limits, step_time: Duration::ZERO, samples: false, fails_at: None };
         let device = Arc::new(Mutex::new(SimBackend::new(sim)));
-        let (core, handle) = Core::new(config, Box::new(Watched(device.clone(), limits)));
+        let clock = Clock::manual();
+        let backend = Watched { device: device.clone(), limits, clock: clock.clone() };
+        let (core, handle) = Core::new(config, Box::new(backend), clock);
         let (clients, contents) = (Vec::new(), HashMap::new());
         Self { dice, limits, max_model_len, core, handle, device, clients, contents }
     }
 
     fn arrive(&mut self) {
-        let request = request(&mut self.dice, &self.limits, self.max_model_len);
+        let now = self.handle.clock().now();
+        let request = request(&mut self.dice, &self.limits, self.max_model_len, now);
         let expected = alone(&request, &self.limits);
+        let account = Account { timeline: request.timeline.clone(), tokens: Vec::new() };
         let mut place = self.handle.reserve(1).expect("fewer clients than places");
         let generation = place.start(request).expect("the engine lives");
-        self.clients.push(Client { generation, expected, heard: Outcome::default() });
+        self.clients.push(Client { generation, expected, heard: Outcome::default(), account });
     }
 
     fn turn(&mut self) -> Turn {
+        self.handle.clock().advance(Duration::from_nanos(self.dice.next() % 50));
         let turn = self.core.turn().expect("the device works");
         self.core.check();
         self.check_contents();
@@ -271,7 +295,8 @@ impl World {
             }
             if !self.clients.is_empty() && self.dice.chance(8) {
                 let gone = self.dice.range(0, self.clients.len() - 1);
-                self.clients.swap_remove(gone);
+                let gone = self.clients.swap_remove(gone);
+                gone.account.check(self.handle.clock().now());
             }
             if self.dice.chance(2) {
                 let all_free = self.core.kv.pool().num_free() == self.limits.num_blocks;

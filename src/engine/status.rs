@@ -1,9 +1,9 @@
 //! What the rest of the process may know about the engine without asking it: atomics that the
 //! engine thread writes once a step.
 
-use crate::types::FinishReason;
+use crate::types::{Clock, FinishReason, Moment};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Values that go up and down; set once a step and when the engine goes idle.
 #[derive(Debug, Default)]
@@ -55,22 +55,22 @@ pub struct Status {
     /// Tokens in a block.
     pub block_size: u64,
     dead: AtomicBool,
-    start: Instant,
-    /// Nanoseconds since `start` at which the engine last ended a step or had nothing to do.
+    clock: Clock,
+    /// The moment at which the engine last ended a step or had nothing to do.
     last_progress: AtomicU64,
     busy: AtomicBool,
 }
 
 impl Status {
-    pub(super) fn new(num_blocks: usize, block_size: usize) -> Self {
+    pub(super) fn new(num_blocks: usize, block_size: usize, clock: Clock) -> Self {
         Self {
             gauges: Gauges::default(),
             counters: Counters::default(),
             num_blocks: num_blocks as u64,
             block_size: block_size as u64,
             dead: AtomicBool::new(false),
-            start: Instant::now(),
-            last_progress: AtomicU64::new(0),
+            last_progress: AtomicU64::new(clock.now().nanos()),
+            clock,
             busy: AtomicBool::new(false),
         }
     }
@@ -90,8 +90,8 @@ impl Status {
         if !self.busy.load(Relaxed) {
             return Duration::ZERO;
         }
-        let last = Duration::from_nanos(self.last_progress.load(Relaxed));
-        self.start.elapsed().saturating_sub(last)
+        let last = Moment::from_nanos(self.last_progress.load(Relaxed));
+        self.clock.now().since(last)
     }
 
     /// Called before a step, so that the time without progress counts from here.
@@ -103,8 +103,13 @@ impl Status {
 
     /// Called when a step ended (`busy`) or when there is nothing left to do.
     pub(super) fn progress(&self, busy: bool) {
-        self.last_progress.store(self.start.elapsed().as_nanos() as u64, Relaxed);
+        self.last_progress.store(self.clock.now().nanos(), Relaxed);
         self.busy.store(busy, Relaxed);
+    }
+
+    /// The clock of the engine's moments.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub(super) fn set_dead(&self) {

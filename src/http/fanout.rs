@@ -6,11 +6,12 @@ use super::request::{GenerateFields, Sampling};
 use crate::engine::{Generation, NewRequest, Refused, Reservation};
 use crate::error::ApiError;
 use crate::text::{OutputText, PositionTexts, TextOptions, TokenTexts};
-use crate::types::{Finish, FinishReason, Generated, PromptLogprobs, Token};
+use crate::types::{
+    Finish, FinishReason, Generated, PromptLogprobs, SharedTimeline, TimelineRoom, Token,
+};
 use axum::http::HeaderMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 /// When the output of a generation is handed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +55,6 @@ pub struct Origin<'a> {
     /// The reply's id.
     pub id: &'a str,
     pub headers: &'a HeaderMap,
-    pub arrival: Instant,
 }
 
 /// All generations of one request, prompt by prompt.
@@ -97,7 +97,7 @@ impl Frontend {
         first: Reservation,
         jobs: Vec<Job>,
     ) -> Result<Fanout, ApiError> {
-        let Origin { id, headers, arrival } = origin;
+        let Origin { id, headers } = origin;
         let logged = self.options.log_requests.then(|| id.to_owned());
         let interval = jobs.first().map_or(1, |job| job.sampling.stream_interval);
         let mut parts = Vec::new();
@@ -117,6 +117,7 @@ impl Frontend {
                 Some(room) => room,
                 None => self.engine.reserve(sampling.n)?,
             };
+            let now = self.engine.clock().now();
             for k in 0..sampling.n {
                 let mut params = sampling.params.clone();
                 params.seed = params.seed.map(|seed| seed.wrapping_add(k as i64));
@@ -124,8 +125,8 @@ impl Frontend {
                     prompt: prompt.tokens.clone(),
                     params,
                     priority: priority(headers).unwrap_or(request.priority),
-                    arrival,
                     cache_salt: request.cache_salt.as_deref().map(Arc::from),
+                    timeline: SharedTimeline::new(now, TimelineRoom::default()),
                 };
                 parts.push(self.part(room.start(new)?, &prompt, &sampling));
             }
@@ -267,7 +268,7 @@ impl Part {
                     self.prompt_logprobs = logprobs;
                     continue;
                 }
-                Generated::Token { token, logprobs, finish } => {
+                Generated::Token { token, logprobs, finish, .. } => {
                     if let (Some(texts), Some(logprobs)) = (&mut self.texts, &logprobs) {
                         self.output.logprobs.push(texts.next(logprobs));
                     }

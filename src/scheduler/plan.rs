@@ -4,6 +4,7 @@ use super::SchedulerConfig;
 use super::queue::WaitingQueue;
 use super::sequence::{Sequence, Slot};
 use crate::kv::KvCache;
+use crate::types::WaitReason;
 
 /// One sequence's part in a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct StepPlan {
     pub admitted: Vec<Slot>,
     /// Sequences that lost their blocks and wait again.
     pub preempted: Vec<Slot>,
+    /// Why those that still wait were not admitted.
+    pub blocked: Option<WaitReason>,
 }
 
 /// All sequences of the engine, waiting and running.
@@ -108,9 +111,10 @@ impl Scheduler {
         // From here on nothing planned is taken back.
         plan.work.iter().for_each(|work| self.store(work, kv));
         // Blocks are short: what was just taken from one sequence is not given to a new one.
-        if plan.preempted.is_empty() {
-            self.admit(kv, plan, budget);
-        }
+        plan.blocked = match plan.preempted.is_empty() {
+            true => self.admit(kv, plan, budget),
+            false => Some(WaitReason::Blocks),
+        };
     }
 
     /// Gives every running sequence its share; returns what is left of the budget.
@@ -167,11 +171,18 @@ impl Scheduler {
         self.waiting.insert(self.config.policy.rank(sequence), slot);
     }
 
-    /// Admits waiting sequences, first to last, until one does not fit.
-    fn admit(&mut self, kv: &mut KvCache, plan: &mut StepPlan, mut budget: usize) {
-        while budget > 0 && self.running.len() < self.config.max_num_seqs {
-            let Some(slot) = self.waiting.first() else { return };
-            let Some(work) = self.try_admit(slot, kv, budget) else { return };
+    /// Admits waiting sequences, first to last, until one does not fit; says why it does not.
+    fn admit(
+        &mut self,
+        kv: &mut KvCache,
+        plan: &mut StepPlan,
+        mut budget: usize,
+    ) -> Option<WaitReason> {
+        while let Some(slot) = self.waiting.first() {
+            let work = match self.try_admit(slot, kv, budget) {
+                Ok(work) => work,
+                Err(reason) => return Some(reason),
+            };
             self.waiting.remove(self.config.policy.rank(self.sequence(slot)), slot);
             self.running.push(slot);
             budget -= work.len;
@@ -179,6 +190,7 @@ impl Scheduler {
             plan.work.push(work);
             plan.admitted.push(slot);
         }
+        None
     }
 
     /// Puts the blocks that planned work fills into the prefix index. A prompt admitted later in
@@ -191,8 +203,19 @@ impl Scheduler {
     }
 
     /// Takes the blocks for the first chunk of a waiting sequence, if the rules allow it.
-    fn try_admit(&mut self, slot: Slot, kv: &mut KvCache, budget: usize) -> Option<Work> {
+    fn try_admit(
+        &mut self,
+        slot: Slot,
+        kv: &mut KvCache,
+        budget: usize,
+    ) -> Result<Work, WaitReason> {
         let config = self.config;
+        if self.running.len() >= config.max_num_seqs {
+            return Err(WaitReason::Seqs);
+        }
+        if budget == 0 {
+            return Err(WaitReason::Budget);
+        }
         let alone = self.running.is_empty();
         let sequence = self.sequences[slot].as_mut().expect("a waiting slot is in use");
         let (tokens, salt) = (&sequence.tokens, sequence.salt.as_deref());
@@ -205,7 +228,7 @@ impl Scheduler {
         let start = hits * kv.block_size();
         let pending = tokens.len() - start;
         if !config.chunked_prefill && pending > budget {
-            return None;
+            return Err(WaitReason::Budget);
         }
         let len = chunk(&config, pending, budget, alone && self.waiting.len() == 1);
         let reserved = if config.reserve_full_prompt { tokens.len() } else { start + len };
@@ -214,14 +237,14 @@ impl Scheduler {
             false => (config.watermark * kv.pool().num_blocks() as f64) as usize,
         };
         if kv.blocks_needed(&sequence.blocks, hits, reserved) + watermark > kv.pool().num_free() {
-            return None;
+            return Err(WaitReason::Blocks);
         }
         kv.take_prefix(&mut sequence.blocks, hits);
         let grown = kv.grow(&mut sequence.blocks, start + len);
         assert!(grown, "the blocks were counted");
         sequence.computed = start;
         sequence.cached = start;
-        Some(Work { slot, start, len })
+        Ok(Work { slot, start, len })
     }
 
     /// How many of a running sequence's pending tokens the next step computes.

@@ -9,6 +9,7 @@ use crate::runner::cpu::{CpuBackend, CpuMemory, Isa};
 use crate::runner::sim::{SimBackend, SimConfig};
 use crate::runner::{Backend, BackendError, Limits};
 use crate::scheduler::SchedulerConfig;
+use crate::types::Clock;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -126,6 +127,7 @@ pub fn start_engine(
     settings: &Settings,
     model: &Model,
     sizes: &Sizes,
+    clock: Clock,
 ) -> Result<(EngineHandle, EngineThread), String> {
     let context = sizes.kv.max_model_len;
     let limits = limits(settings, model, &sizes.step, context, sizes.kv.num_blocks);
@@ -149,7 +151,8 @@ pub fn start_engine(
         max_in_flight: scheduler.max_num_queued_reqs.unwrap_or(usize::MAX),
         seed: settings.model.seed,
     };
-    engine::spawn(config, backend).map_err(|error| format!("no thread for the engine: {error}"))
+    engine::spawn(config, backend, clock)
+        .map_err(|error| format!("no thread for the engine: {error}"))
 }
 
 fn load(settings: &Settings, model: &Model, limits: Limits) -> Result<Box<dyn Backend>, String> {

@@ -11,11 +11,11 @@ use crate::http::{self, Frontend};
 use crate::model::Model;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
+use crate::types::Clock;
 use build::{EngineThread, Sizes};
 use shutdown::{Ended, GRACE, Work, serve_until_asked};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::sleep;
@@ -44,7 +44,8 @@ fn fail(message: &str) -> ExitCode {
 }
 
 fn start(settings: Settings) -> Result<Ended, String> {
-    let since = Instant::now();
+    let clock = Clock::system();
+    let begin = clock.now();
     log::info!("glassbox {} answers as vLLM {VLLM_VERSION}", env!("CARGO_PKG_VERSION"));
     log::info!("non-default args: {}", settings.non_default_args);
     let bound = bind::bind(settings.frontend.host.as_deref(), settings.frontend.port)?;
@@ -54,7 +55,7 @@ fn start(settings: Settings) -> Result<Ended, String> {
     let model = build::open_model(&settings)?;
     let sizes = build::size(&settings, &model)?;
     settings.frontend.request_bounds.install();
-    let (engine, thread) = build::start_engine(&settings, &model, &sizes)?;
+    let (engine, thread) = build::start_engine(&settings, &model, &sizes, clock.clone())?;
     let frontend = Arc::new(frontend(&settings, &model, &sizes, engine.clone())?);
     drop(model);
 
@@ -64,7 +65,7 @@ fn start(settings: Settings) -> Result<Ended, String> {
         let listener = bound.listen()?;
         let mut signals = signals().map_err(|error| format!("no signal handler: {error}"))?;
         log::info!("Starting vLLM server on http://{address}");
-        log::info!("ready after {:.3} s", since.elapsed().as_secs_f64());
+        log::info!("ready after {:.3} s", clock.now().since(begin).as_secs_f64());
         log::info!(target: logs::SERVER, "Started server process [{}]", std::process::id());
         log::info!(target: logs::SERVER, "Application startup complete.");
         if settings.logging.stats {

@@ -1,12 +1,19 @@
 //! Plain data that every room may speak of. No behaviour beyond what the data needs to be valid.
 
 mod choices;
+mod clock;
 mod output;
 mod sampling;
+mod timeline;
 
 pub use choices::{HashAlgo, Policy};
+pub use clock::{Clock, Moment};
 pub use output::{Finish, FinishReason, Generated, PromptLogprobs, StopReason, TokenLogprobs};
 pub use sampling::SamplingParams;
+pub use timeline::{
+    Interval, PHASES, Phase, PhaseTimes, SharedTimeline, StepEvent, StepLog, Timeline,
+    TimelineRoom, WaitReason, Waits,
+};
 
 /// An id in the model's vocabulary.
 pub type Token = u32;

@@ -1,6 +1,6 @@
 //! What comes out of the engine for one generation.
 
-use super::Token;
+use super::{Moment, Token};
 
 /// Why a generation ended; the names are the API's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,7 +64,13 @@ pub enum Generated {
     /// Sent once, before the first token. `cached` prompt tokens came from the prefix cache.
     Prompt { cached: u32, logprobs: Option<PromptLogprobs> },
     /// One sampled token; `finish` is set on the last one.
-    Token { token: Token, logprobs: Option<Box<TokenLogprobs>>, finish: Option<Finish> },
+    Token {
+        token: Token,
+        logprobs: Option<Box<TokenLogprobs>>,
+        /// The end of the step that gave it.
+        at: Moment,
+        finish: Option<Finish>,
+    },
     /// The end without a token: aborted, or the engine failed.
     End(Finish),
 }

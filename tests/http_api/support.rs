@@ -8,7 +8,7 @@ use glassbox::model::{
 use glassbox::runner;
 use glassbox::runner::sim::{SimBackend, SimConfig};
 use glassbox::scheduler::SchedulerConfig;
-use glassbox::types::Policy;
+use glassbox::types::{Clock, Policy};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -82,7 +82,7 @@ pub fn start(setup: Setup) -> Server {
         seed: 0,
     };
     let (engine, engine_thread) =
-        engine::spawn(config, Box::new(SimBackend::new(sim))).expect("a thread");
+        engine::spawn(config, Box::new(SimBackend::new(sim)), Clock::system()).expect("a thread");
     let frontend = Arc::new(frontend(setup.options, engine.clone()));
     let (stop, stopped) = oneshot::channel::<()>();
     let (send_address, address) = std::sync::mpsc::channel();

@@ -24,7 +24,6 @@ use reply::Replies;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Answers one request.
 pub async fn create(
@@ -32,7 +31,6 @@ pub async fn create(
     headers: HeaderMap,
     body: &[u8],
 ) -> Result<Response<Body>, ApiError> {
-    let arrival = Instant::now();
     let (request, surrogates) = read(&headers, body, ChatRequest::new)?;
     frontend.check_model(request.common.model.as_deref())?;
     surrogates?;
@@ -63,7 +61,7 @@ pub async fn create(
     let id = request_id("chatcmpl-", &headers, request.common.request_id.as_deref(), random_id);
     let replies = Replies::new(&frontend, &request, id, unix_time(), &prompt, &messages);
     let job = Job { prompt, sampling };
-    let origin = Origin { id: &replies.id, headers: &headers, arrival };
+    let origin = Origin { id: &replies.id, headers: &headers };
     let fanout = frontend.start(&request.common, origin, room, vec![job]).await;
     if request.common.stream {
         let (usage, continuous) = frontend.usage_options(&request.common);

@@ -16,7 +16,6 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Response};
 use reply::{Replies, Source};
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Answers one request.
 pub async fn create(
@@ -24,7 +23,6 @@ pub async fn create(
     headers: HeaderMap,
     body: &[u8],
 ) -> Result<Response<Body>, ApiError> {
-    let arrival = Instant::now();
     let (mut request, surrogates) = read(&headers, body, CompletionRequest::new)?;
     if request.common.stream && request.common.use_beam_search {
         let message = "Streaming is not currently supported with beam search";
@@ -42,7 +40,7 @@ pub async fn create(
     let id = request_id("cmpl-", &headers, request.common.request_id.as_deref(), random_id);
     let sources = jobs.iter().map(|job| frontend.source(&request, &job.prompt)).collect();
     let replies = Replies::new(&frontend, &request, id, unix_time(), sources);
-    let origin = Origin { id: &replies.id, headers: &headers, arrival };
+    let origin = Origin { id: &replies.id, headers: &headers };
     let fanout = frontend.start(&request.common, origin, room, jobs).await;
     if request.common.stream {
         let (usage, continuous) = frontend.usage_options(&request.common);
