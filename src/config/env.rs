@@ -2,6 +2,7 @@
 //! and passed down, so that nothing else in the process looks at the environment.
 
 use super::bounds::RequestBounds;
+use super::otel::OtelVars;
 use super::python;
 use crate::model::HubOptions;
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub struct Env {
     pub python_hash_seed: Option<String>,
     /// The hub's own variables.
     pub hub: HubOptions,
+    /// OpenTelemetry's variables and the trace context of the process.
+    pub(super) otel: OtelVars,
 }
 
 impl Env {
@@ -89,6 +92,7 @@ impl Env {
             allow_long_max_model_len: vars.switch("VLLM_ALLOW_LONG_MAX_MODEL_LEN", false)?,
             python_hash_seed: get("PYTHONHASHSEED"),
             hub: HubOptions::from_vars(&get),
+            otel: OtelVars::read(&get),
         })
     }
 }

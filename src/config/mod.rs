@@ -13,6 +13,7 @@ mod help;
 mod host;
 pub mod limits;
 pub mod memory;
+mod otel;
 mod python;
 mod resolve;
 mod rewrite;
@@ -25,6 +26,10 @@ pub use bounds::RequestBounds;
 pub use env::Env;
 pub use exit::Exit;
 pub use host::HostMemory;
+pub use otel::{
+    BatchSettings, Compression, ExporterSettings, OtlpProtocol, RootSampler, SamplerSettings,
+    SpanLimits, TlsFiles, TraceLevel, TracingSettings,
+};
 pub use python::repr_float;
 pub use settings::*;
 

@@ -2,6 +2,7 @@
 
 use super::env::Env;
 use super::grammar::Raw;
+use super::otel;
 use super::python;
 use super::settings::*;
 use super::table::Status;
@@ -16,8 +17,9 @@ use std::time::Duration;
 const BLOCK_GRANULE: usize = 16;
 
 /// Checks the flags and puts them in groups. The error is one sentence.
-pub(super) fn resolve(raw: &Raw, env: Env, warnings: Vec<String>) -> Result<Settings, String> {
+pub(super) fn resolve(raw: &Raw, env: Env, mut warnings: Vec<String>) -> Result<Settings, String> {
     refuse_unsupported(raw)?;
+    let tracing = otel::tracing(raw, &env.otel, &mut warnings)?;
     Ok(Settings {
         model: model(raw, &env)?,
         cache: cache(raw, &env)?,
@@ -25,6 +27,7 @@ pub(super) fn resolve(raw: &Raw, env: Env, warnings: Vec<String>) -> Result<Sett
         frontend: frontend(raw, &env)?,
         logging: logging(raw, &env)?,
         device: device(raw)?,
+        tracing,
         warnings,
         non_default_args: non_default_args(raw),
     })
@@ -86,7 +89,7 @@ fn object(raw: &Raw, name: &str) -> Result<Map<String, Json>, String> {
     }
 }
 
-fn texts(raw: &Raw, name: &str) -> Option<Vec<String>> {
+pub(super) fn texts(raw: &Raw, name: &str) -> Option<Vec<String>> {
     match raw.get(name) {
         Value::Texts(texts) => Some(texts.into_iter().flatten().collect()),
         _ => None,

@@ -4,6 +4,7 @@
 //! [`super::limits`] and [`super::memory`], from these settings and the model's dimensions.
 
 use super::bounds::RequestBounds;
+use super::otel::TracingSettings;
 use crate::model::{GenerationSource, HubOptions, LoadFormat};
 use crate::types::{HashAlgo, Policy};
 use serde_json::{Map, Value as Json};
@@ -18,6 +19,8 @@ pub struct Settings {
     pub frontend: FrontendSettings,
     pub logging: LoggingSettings,
     pub device: DeviceSettings,
+    /// `None`: no request is traced.
+    pub tracing: Option<TracingSettings>,
     /// What the user should hear about the command line before anything else.
     pub warnings: Vec<String>,
     /// Flags that differ from their defaults, as a Python dict without secrets, for the log.

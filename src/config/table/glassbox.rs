@@ -12,4 +12,7 @@ pub(super) const GLASSBOX: &[Flag] = &[
     flag("--glassbox-cpu-isa", Text, text("auto"))
         .choices(&["auto", "avx512bf16", "avx2", "neon", "portable"])
         .help("Instruction set of the CPU kernels; auto takes the best one."),
+    flag("--glassbox-trace-level", Text, text("phases"))
+        .choices(&["request", "phases", "steps"])
+        .help("What a traced request shows: one span, its phases, or steps of the engine too."),
 ];

@@ -13,8 +13,13 @@ pub(super) const LOGGING: &[Flag] = &[
 
 pub(super) const OBSERVABILITY: &[Flag] = &[
     later("--show-hidden-metrics-for-version", Text, NONE, NOT_YET).optional(),
-    later("--otlp-traces-endpoint", Text, NONE, NOT_YET).optional(),
-    later("--collect-detailed-traces", Texts, NONE, NOT_YET).optional(),
+    flag("--otlp-traces-endpoint", Text, NONE)
+        .optional()
+        .help("Trace requests and send the spans to this OTLP endpoint; see OTEL_EXPORTER_OTLP_*."),
+    flag("--collect-detailed-traces", Texts, NONE)
+        .optional()
+        .choices(&["all", "model", "worker"])
+        .help("Add steps of the engine to the spans; needs --otlp-traces-endpoint."),
     later("--per-request-spec-decode-metrics", Text, text("none"), SPEC),
     later("--kv-cache-metrics", Toggle, OFF, NOT_YET),
     later("--kv-cache-metrics-sample", Float, float(0.01), NOT_YET),
