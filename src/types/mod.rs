@@ -2,12 +2,14 @@
 
 mod choices;
 mod clock;
+mod histogram;
 mod output;
 mod sampling;
 mod timeline;
 
 pub use choices::{HashAlgo, Policy};
 pub use clock::{Clock, Moment};
+pub use histogram::{Bucket, Exemplar, Histogram, SpanRef};
 pub use output::{Finish, FinishReason, Generated, PromptLogprobs, StopReason, TokenLogprobs};
 pub use sampling::SamplingParams;
 pub use timeline::{
