@@ -1,14 +1,15 @@
 //! The generations behind one request, merged: every prompt's `n` replies, as text.
 
+use super::account::Account;
+use super::call::Call;
 use super::frontend::Frontend;
 use super::prompt::TokenPrompt;
 use super::request::{GenerateFields, Sampling};
 use crate::engine::{Generation, NewRequest, Refused, Reservation};
 use crate::error::ApiError;
+use crate::telemetry::request::Outcome;
 use crate::text::{OutputText, PositionTexts, TextOptions, TokenTexts};
-use crate::types::{
-    Finish, FinishReason, Generated, PromptLogprobs, SharedTimeline, TimelineRoom, Token,
-};
+use crate::types::{Finish, FinishReason, Generated, PromptLogprobs, Token};
 use axum::http::HeaderMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -40,6 +41,7 @@ struct Part {
     text: OutputText,
     texts: Option<TokenTexts>,
     output: Output,
+    account: Account,
     cached: u32,
     prompt_logprobs: Option<PromptLogprobs>,
 }
@@ -54,13 +56,27 @@ pub struct Job {
 pub struct Origin<'a> {
     /// The reply's id.
     pub id: &'a str,
+    /// Whether vLLM's engine knows each prompt by the reply's id and its own number.
+    pub numbers_prompts: bool,
     pub headers: &'a HeaderMap,
+    pub call: Call,
+}
+
+impl Origin<'_> {
+    /// The id of a prompt in vLLM's engine.
+    fn engine_id(&self, prompt: usize) -> String {
+        match self.numbers_prompts {
+            true => format!("{}-{prompt}", self.id),
+            false => self.id.to_owned(),
+        }
+    }
 }
 
 /// All generations of one request, prompt by prompt.
 pub struct Fanout {
     /// The reply's id, when what happens to requests is logged.
     logged: Option<String>,
+    call: Call,
     parts: Vec<Part>,
     emission: Emission,
     /// The part to ask first, so that none waits behind a faster one.
@@ -97,38 +113,44 @@ impl Frontend {
         first: Reservation,
         jobs: Vec<Job>,
     ) -> Result<Fanout, ApiError> {
-        let Origin { id, headers } = origin;
+        let Origin { id, headers, ref call, .. } = origin;
         let logged = self.options.log_requests.then(|| id.to_owned());
         let interval = jobs.first().map_or(1, |job| job.sampling.stream_interval);
+        if let Some(job) = jobs.first() {
+            call.resolved(id, &job.sampling);
+        }
         let mut parts = Vec::new();
         let mut first = Some(first);
-        for Job { prompt, mut sampling } in jobs {
+        for (index, Job { prompt, mut sampling }) in jobs.into_iter().enumerate() {
             let fields = &request.sampling;
             let len = prompt.tokens.len();
             fields.finish(&mut sampling, &self.options.limits, &self.defaults, self.eos, len)?;
             check_rank(headers)?;
             prompt.check(self.options.limits.max_model_len)?;
             self.tokenise_bad_words(&mut sampling).await?;
-            if let Some(id) = &logged {
+            let engine_id = origin.engine_id(index);
+            if logged.is_some() {
                 let params = &sampling.params;
-                log::info!("Received request {id:?}: params: {params:?}, lora_request: None.");
+                log::info!(
+                    "Received request {engine_id:?}: params: {params:?}, lora_request: None."
+                );
             }
             let mut room = match first.take() {
                 Some(room) => room,
                 None => self.engine.reserve(sampling.n)?,
             };
-            let now = self.engine.clock().now();
             for k in 0..sampling.n {
                 let mut params = sampling.params.clone();
                 params.seed = params.seed.map(|seed| seed.wrapping_add(k as i64));
+                let account = Account::open(call, &engine_id, &params, len);
                 let new = NewRequest {
                     prompt: prompt.tokens.clone(),
                     params,
                     priority: priority(headers).unwrap_or(request.priority),
                     cache_salt: request.cache_salt.as_deref().map(Arc::from),
-                    timeline: SharedTimeline::new(now, TimelineRoom::default()),
+                    timeline: account.timeline(),
                 };
-                parts.push(self.part(room.start(new)?, &prompt, &sampling));
+                parts.push(self.part(room.start(new)?, account, &prompt, &sampling));
             }
         }
         if let Some(id) = &logged {
@@ -138,10 +160,16 @@ impl Frontend {
             true => Emission::Every(interval.max(self.options.stream_interval).max(1)),
             false => Emission::AtEnd,
         };
-        Ok(Fanout { logged, parts, emission, turn: 0, shown: None })
+        Ok(Fanout { logged, call: origin.call, parts, emission, turn: 0, shown: None })
     }
 
-    fn part(&self, generation: Generation, prompt: &TokenPrompt, sampling: &Sampling) -> Part {
+    fn part(
+        &self,
+        generation: Generation,
+        account: Account,
+        prompt: &TokenPrompt,
+        sampling: &Sampling,
+    ) -> Part {
         let vocabulary = self.encoder.vocabulary();
         let options = TextOptions {
             skip_special_tokens: sampling.skip_special_tokens,
@@ -155,6 +183,7 @@ impl Frontend {
             text: OutputText::new(vocabulary.clone(), &prompt.tokens, options),
             texts,
             output: Output::default(),
+            account,
             cached: 0,
             prompt_logprobs: None,
         }
@@ -211,6 +240,7 @@ impl Fanout {
                     return Poll::Ready(Some(Ok(at)));
                 }
                 Poll::Ready(Some(Err(error))) => {
+                    self.call.failed(&error);
                     self.parts.clear();
                     return Poll::Ready(Some(Err(error)));
                 }
@@ -260,6 +290,7 @@ impl Part {
         loop {
             let Some(generation) = &mut self.generation else { return Poll::Ready(None) };
             let Some(event) = std::task::ready!(generation.poll_next(cx)) else {
+                self.account.close(Outcome::Lost);
                 return Poll::Ready(Some(Err(ApiError::engine_dead())));
             };
             match event {
@@ -268,7 +299,8 @@ impl Part {
                     self.prompt_logprobs = logprobs;
                     continue;
                 }
-                Generated::Token { token, logprobs, finish, .. } => {
+                Generated::Token { token, logprobs, at, finish } => {
+                    self.account.token(at);
                     if let (Some(texts), Some(logprobs)) = (&mut self.texts, &logprobs) {
                         self.output.logprobs.push(texts.next(logprobs));
                     }
@@ -282,6 +314,9 @@ impl Part {
                     self.output.text.push_str(&self.text.finish_without_token());
                     self.output.finish = Some(finish);
                 }
+            }
+            if let Some(finish) = &self.output.finish {
+                self.account.close(Outcome::Finished(finish.reason));
             }
             match &self.output.finish {
                 Some(finish) if finish.reason == FinishReason::Error => {

@@ -6,6 +6,7 @@ use crate::config::VLLM_VERSION;
 use crate::engine::EngineHandle;
 use crate::error::ApiError;
 use crate::model::{ChatTemplate, GenerationDefaults, Tokenizer};
+use crate::telemetry::trace::Tracer;
 use crate::text::{Encoder, UnsupportedTokenizer};
 use crate::types::Token;
 use serde_json::{Map, Value};
@@ -121,6 +122,8 @@ pub struct Frontend {
     /// The tokenizer's end token.
     pub eos: Option<Token>,
     pub defaults: GenerationDefaults,
+    /// `None` when requests are not traced.
+    pub tracer: Option<Tracer>,
     pub render_metrics: RenderMetrics,
     /// Requests in work, when `enable_server_load_tracking` counts them.
     pub load: AtomicI64,
@@ -151,8 +154,14 @@ impl Frontend {
             engine,
             template,
             defaults,
+            tracer: None,
             render_metrics,
         })
+    }
+
+    /// The same, with spans for requests.
+    pub fn traced_by(self, tracer: Option<Tracer>) -> Self {
+        Self { tracer, ..self }
     }
 
     /// The name in replies.

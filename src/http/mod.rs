@@ -5,9 +5,12 @@
 //! tokens, length) and `fanout` (the engine's generations, as text). One module an API family
 //! writes the replies; streamed ones are written by `sse` while the tokens come.
 
+mod account;
 mod body;
+mod call;
 mod chat;
 mod completions;
+mod egress;
 mod fanout;
 mod frontend;
 mod guard;

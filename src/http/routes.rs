@@ -1,5 +1,6 @@
 //! From a request to the handler of its path: authentication, routing, common headers.
 
+use super::call::Call;
 use super::frontend::Frontend;
 use super::headers::REQUEST_ID;
 use super::{chat, completions, guard, models, operations, reply, respond, tokenize};
@@ -53,8 +54,18 @@ const METHODS: [Method; 9] = [
     Method::TRACE,
 ];
 
+/// The path of a request below the server's root path.
+pub fn path<'r, B>(frontend: &Frontend, request: &'r Request<B>) -> &'r str {
+    let path = request.uri().path();
+    path.strip_prefix(frontend.options.root_path.as_str()).unwrap_or(path)
+}
+
 /// Answers any request.
-pub async fn respond_to<B>(frontend: Arc<Frontend>, request: Request<B>) -> Response<Body>
+pub async fn respond_to<B>(
+    frontend: Arc<Frontend>,
+    call: Call,
+    request: Request<B>,
+) -> Response<Body>
 where
     B: hyper::body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -68,16 +79,16 @@ where
         let given = request.headers().get(REQUEST_ID).cloned();
         given.unwrap_or_else(random_header)
     });
-    let path = request.uri().path();
-    let path = path.strip_prefix(options.root_path.as_str()).unwrap_or(path);
+    let path = path(&frontend, &request);
     let guarded = GUARDED.iter().any(|prefix| path.starts_with(prefix));
     let key = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
     let mut response =
         if guarded && request.method() != Method::OPTIONS && !frontend.is_authorized(key) {
+            call.failed(&ApiError::detail(401, "Unauthorized"));
             unauthorized()
         } else {
             let path = path.to_owned();
-            let mut response = route(frontend.clone(), &path, request).await;
+            let mut response = route(frontend.clone(), call, &path, request).await;
             response.headers_mut().insert(header::VARY, HeaderValue::from_static("Origin"));
             response
         };
@@ -102,19 +113,24 @@ fn unauthorized() -> Response<Body> {
 }
 
 /// Finds the endpoint at `path` and runs it.
-async fn route<B>(frontend: Arc<Frontend>, path: &str, request: Request<B>) -> Response<Body>
+async fn route<B>(
+    frontend: Arc<Frontend>,
+    call: Call,
+    path: &str,
+    request: Request<B>,
+) -> Response<Body>
 where
     B: hyper::body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     if path == METRICS || path.strip_prefix(METRICS).is_some_and(|rest| rest.starts_with('/')) {
         let is_plain_get = path == METRICS && request.method() == Method::GET;
-        return run(frontend, Endpoint::Metrics, is_plain_get, request).await;
+        return run(frontend, call, Endpoint::Metrics, is_plain_get, request).await;
     }
     let find = |path: &str| ROUTES.iter().find(|(known, ..)| *known == path);
     match find(path) {
         Some((_, methods, endpoint)) if methods.contains(request.method()) => {
-            run(frontend, *endpoint, false, request).await
+            run(frontend, call, *endpoint, false, request).await
         }
         Some((_, methods, _)) => wrong_method(methods),
         None if path.ends_with('/') && find(path.trim_end_matches('/')).is_some() => {
@@ -149,6 +165,7 @@ fn redirect<B>(request: &Request<B>) -> Response<Body> {
 /// Runs an endpoint; whatever goes wrong becomes an error body.
 async fn run<B>(
     frontend: Arc<Frontend>,
+    call: Call,
     endpoint: Endpoint,
     is_plain_get: bool,
     request: Request<B>,
@@ -167,16 +184,20 @@ where
     }
     let (head, body) = request.into_parts();
     // A panic is a bug; the client still gets an answer, and the connection stays.
-    let answer = AssertUnwindSafe(post(frontend, endpoint, head.headers, body)).catch_unwind();
-    match answer.await {
-        Ok(Ok(response)) => response,
-        Ok(Err(error)) => respond::error(&error),
-        Err(_) => respond::error(&ApiError::internal("The request handler failed.")),
-    }
+    let answer =
+        AssertUnwindSafe(post(frontend, call.clone(), endpoint, head.headers, body)).catch_unwind();
+    let error = match answer.await {
+        Ok(Ok(response)) => return response,
+        Ok(Err(error)) => error,
+        Err(_) => ApiError::internal("The request handler failed."),
+    };
+    call.failed(&error);
+    respond::error(&error)
 }
 
 async fn post<B>(
     frontend: Arc<Frontend>,
+    call: Call,
     endpoint: Endpoint,
     headers: HeaderMap,
     body: B,
@@ -189,12 +210,12 @@ where
     match endpoint {
         Endpoint::Chat => {
             let load = Load::count(&frontend);
-            let response = chat::create(frontend, headers, &body).await?;
+            let response = chat::create(frontend, call, headers, &body).await?;
             Ok(guard::hold(response, load))
         }
         Endpoint::Completions => {
             let load = Load::count(&frontend);
-            let response = completions::create(frontend, headers, &body).await?;
+            let response = completions::create(frontend, call, headers, &body).await?;
             Ok(guard::hold(response, load))
         }
         Endpoint::Tokenize => tokenize::tokenize(&frontend, &headers, &body).await,

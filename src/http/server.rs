@@ -1,5 +1,7 @@
 //! Sockets: accepting, limits, timeouts, shutdown.
 
+use super::call::Call;
+use super::egress::{Egress, Sending, Watched};
 use super::frontend::Frontend;
 use super::{guard, routes};
 use crate::telemetry::logs;
@@ -92,19 +94,24 @@ async fn serve_connection(stream: TcpStream, client: Client, mut stopped: watch:
         .header_read_timeout(options.header_timeout)
         .max_headers(options.max_headers)
         .max_buf_size(options.max_header_bytes.max(8192));
+    let egress = Arc::new(Egress::default());
     let service = service_fn(|request| {
-        let frontend = frontend.clone();
+        let (frontend, egress) = (frontend.clone(), egress.clone());
         let busy = Busy::new(idle_since.clone());
         async move {
             let said = frontend.options.access_log.then(|| request_line(&request));
-            let response = routes::respond_to(frontend, request).await;
+            let path = routes::path(&frontend, &request);
+            let call = Call::begin(&frontend, request.method(), path, request.headers());
+            let response = routes::respond_to(frontend, call.clone(), request).await;
+            call.replied(response.status());
             if let Some(said) = said {
                 log::info!(target: logs::ACCESS, "{peer} - {said} {}", response.status());
             }
-            Ok::<_, Infallible>(guard::hold(response, busy))
+            Ok::<_, Infallible>(guard::hold(response, (busy, Sending::new(call, egress))))
         }
     });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let stream = TokioIo::new(Watched::new(stream, egress.clone()));
+    let mut connection = pin!(builder.serve_connection(stream, service));
     let mut expired = pin!(expires(idle, keep_alive));
     let mut is_closing = *stopped.borrow();
     if is_closing {

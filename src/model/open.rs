@@ -67,6 +67,7 @@ impl OpenOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Phase {
     pub name: &'static str,
+    pub since: Instant,
     pub took: Duration,
 }
 
@@ -91,7 +92,8 @@ impl Model {
     /// The first thing that is wrong, on one line.
     pub fn open(options: &OpenOptions) -> Result<Self, ModelError> {
         let mut phases = Vec::new();
-        let mut phase = |name, since: Instant| phases.push(Phase { name, took: since.elapsed() });
+        let mut phase =
+            |name, since: Instant| phases.push(Phase { name, since, took: since.elapsed() });
         let since = Instant::now();
         let wanted = match options.load_format {
             LoadFormat::Safetensors => Wanted::Model,

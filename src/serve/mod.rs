@@ -9,16 +9,21 @@ use crate::config::{Fingerprint, Settings, VLLM_VERSION};
 use crate::engine::EngineHandle;
 use crate::http::{self, Frontend};
 use crate::model::Model;
-use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::Tracer;
+use crate::telemetry::{Startup, logs};
 use crate::types::Clock;
 use build::{EngineThread, Sizes};
 use shutdown::{Ended, GRACE, Work, serve_until_asked};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::sleep;
+
+/// How long the last spans may take to leave.
+const SPANS_GRACE: Duration = Duration::from_secs(5);
 
 /// Serves until asked to end. Whatever goes wrong before is one line on stderr and exit code 1.
 pub fn run(settings: Settings) -> ExitCode {
@@ -45,18 +50,29 @@ fn fail(message: &str) -> ExitCode {
 
 fn start(settings: Settings) -> Result<Ended, String> {
     let clock = Clock::system();
-    let begin = clock.now();
+    let mut startup = Startup::new(&clock);
+    let (tracer, spans) = match settings.tracing.as_ref().map(Tracer::start).transpose()? {
+        Some((tracer, guard)) => (Some(tracer), Some(guard)),
+        None => (None, None),
+    };
     log::info!("glassbox {} answers as vLLM {VLLM_VERSION}", env!("CARGO_PKG_VERSION"));
     log::info!("non-default args: {}", settings.non_default_args);
-    let bound = bind::bind(settings.frontend.host.as_deref(), settings.frontend.port)?;
+    let from = &settings.frontend;
+    let bound = startup.phase("bind", || bind::bind(from.host.as_deref(), from.port))?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.enable_all().build().map_err(|error| format!("no runtime: {error}"))?;
 
-    let model = build::open_model(&settings)?;
-    let sizes = build::size(&settings, &model)?;
+    let model = startup.phase("open model", || build::open_model(&settings))?;
+    for phase in &model.phases {
+        startup.add(phase.name, clock.moment(phase.since), clock.moment(phase.since + phase.took));
+    }
+    let sizes = startup.phase("plan memory", || build::size(&settings, &model))?;
     settings.frontend.request_bounds.install();
-    let (engine, thread) = build::start_engine(&settings, &model, &sizes, clock.clone())?;
-    let frontend = Arc::new(frontend(&settings, &model, &sizes, engine.clone())?);
+    let (engine, thread) =
+        startup.phase("load weights", || build::start_engine(&settings, &model, &sizes, clock))?;
+    let frontend =
+        startup.phase("build frontend", || frontend(&settings, &model, &sizes, engine.clone()))?;
+    let frontend = Arc::new(frontend.traced_by(tracer.clone()));
     drop(model);
 
     let drain = settings.frontend.shutdown_timeout;
@@ -65,7 +81,7 @@ fn start(settings: Settings) -> Result<Ended, String> {
         let listener = bound.listen()?;
         let mut signals = signals().map_err(|error| format!("no signal handler: {error}"))?;
         log::info!("Starting vLLM server on http://{address}");
-        log::info!("ready after {:.3} s", clock.now().since(begin).as_secs_f64());
+        log::info!("ready after {:.3} s", startup.ready(tracer.as_ref()));
         log::info!(target: logs::SERVER, "Started server process [{}]", std::process::id());
         log::info!(target: logs::SERVER, "Application startup complete.");
         if settings.logging.stats {
@@ -94,6 +110,9 @@ fn start(settings: Settings) -> Result<Ended, String> {
         Ok(serve_until_asked(http, close, &engine, drain, &mut signals).await)
     });
     runtime.shutdown_background();
+    if let Some(spans) = spans {
+        spans.shutdown(SPANS_GRACE);
+    }
     ended
 }
 

@@ -7,7 +7,10 @@
 mod export;
 pub mod logs;
 pub mod metrics;
+pub mod request;
+mod startup;
 mod stats;
 pub mod trace;
 
+pub use startup::Startup;
 pub use stats::{Stats, StatsLog};

@@ -75,6 +75,16 @@ impl Clock {
         })
     }
 
+    /// The moment at which an instant was taken. A manual clock knows none but now.
+    pub fn moment(&self, instant: Instant) -> Moment {
+        match &self.0 {
+            Source::System { anchor, .. } => {
+                Moment(instant.saturating_duration_since(*anchor).as_nanos() as u64)
+            }
+            Source::Manual(_) => self.now(),
+        }
+    }
+
     /// The moment as nanoseconds since the Unix epoch, by the wall clock at the anchor.
     pub fn unix_nanos(&self, moment: Moment) -> u64 {
         match &self.0 {

@@ -8,6 +8,7 @@ mod stream;
 pub use content_format::ContentFormat;
 
 use super::body::{blocking, read};
+use super::call::Call;
 use super::fanout::{Job, Origin};
 use super::frontend::Frontend;
 use super::headers::{request_id, with_load_metrics};
@@ -28,10 +29,13 @@ use std::sync::Arc;
 /// Answers one request.
 pub async fn create(
     frontend: Arc<Frontend>,
+    mut call: Call,
     headers: HeaderMap,
     body: &[u8],
 ) -> Result<Response<Body>, ApiError> {
     let (request, surrogates) = read(&headers, body, ChatRequest::new)?;
+    call.asks_for(&request.common);
+    call.arrived();
     frontend.check_model(request.common.model.as_deref())?;
     surrogates?;
     let room = frontend.engine.reserve(request.common.sampling.reserve_n())?;
@@ -52,6 +56,7 @@ pub async fn create(
             (frontend.text_prompt(text, &rules).await?, messages)
         }
     };
+    call.tokenised();
     let max_tokens = frontend.max_tokens(max_tokens, prompt.tokens.len(), &request.common)?;
     let fields = &request.common.sampling;
     let sampling = fields.resolve(max_tokens, request.common.big_extra_arg, &frontend.defaults)?;
@@ -61,8 +66,10 @@ pub async fn create(
     let id = request_id("chatcmpl-", &headers, request.common.request_id.as_deref(), random_id);
     let replies = Replies::new(&frontend, &request, id, unix_time(), &prompt, &messages);
     let job = Job { prompt, sampling };
-    let origin = Origin { id: &replies.id, headers: &headers };
+    let origin =
+        Origin { id: &replies.id, numbers_prompts: false, headers: &headers, call: call.clone() };
     let fanout = frontend.start(&request.common, origin, room, vec![job]).await;
+    let fanout = fanout.inspect_err(|error| call.failed(error));
     if request.common.stream {
         let (usage, continuous) = frontend.usage_options(&request.common);
         let chunks = stream::ChatChunks::new(frontend, replies, usage, continuous);

@@ -4,6 +4,7 @@ mod reply;
 mod stream;
 
 use super::body::read;
+use super::call::Call;
 use super::fanout::{Job, Origin};
 use super::frontend::Frontend;
 use super::headers::{request_id, with_load_metrics};
@@ -20,10 +21,13 @@ use std::sync::Arc;
 /// Answers one request.
 pub async fn create(
     frontend: Arc<Frontend>,
+    mut call: Call,
     headers: HeaderMap,
     body: &[u8],
 ) -> Result<Response<Body>, ApiError> {
     let (mut request, surrogates) = read(&headers, body, CompletionRequest::new)?;
+    call.asks_for(&request.common);
+    call.arrived();
     if request.common.stream && request.common.use_beam_search {
         let message = "Streaming is not currently supported with beam search";
         return Err(ApiError::bad_request(message));
@@ -34,14 +38,17 @@ pub async fn create(
     check_prompt_kind(&request)?;
     let prompts = std::mem::take(&mut request.prompts);
     let jobs = frontend.completion_jobs(&request, prompts).await?;
+    call.tokenised();
     if request.common.use_beam_search {
         return Err(ApiError::not_implemented("Beam search"));
     }
     let id = request_id("cmpl-", &headers, request.common.request_id.as_deref(), random_id);
     let sources = jobs.iter().map(|job| frontend.source(&request, &job.prompt)).collect();
     let replies = Replies::new(&frontend, &request, id, unix_time(), sources);
-    let origin = Origin { id: &replies.id, headers: &headers };
+    let origin =
+        Origin { id: &replies.id, numbers_prompts: true, headers: &headers, call: call.clone() };
     let fanout = frontend.start(&request.common, origin, room, jobs).await;
+    let fanout = fanout.inspect_err(|error| call.failed(error));
     if request.common.stream {
         let (usage, continuous) = frontend.usage_options(&request.common);
         let chunks = stream::CompletionChunks::new(frontend, replies, usage, continuous);

@@ -14,7 +14,7 @@ pub use queue::Spans;
 pub use sampler::Sampler;
 pub use stats::{DropReason, ExportCounts, ExportStats};
 
-pub(super) use ids::random;
+pub(super) use ids::{random, span_id};
 pub(super) use queue::{Queue, Queued};
 pub(super) use stats::Ticket;
 
