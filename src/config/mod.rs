@@ -13,6 +13,7 @@ mod help;
 mod host;
 pub mod limits;
 pub mod memory;
+mod metrics;
 mod otel;
 mod python;
 mod resolve;
@@ -26,6 +27,7 @@ pub use bounds::RequestBounds;
 pub use env::Env;
 pub use exit::Exit;
 pub use host::HostMemory;
+pub use metrics::{BucketFamily, MetricsSettings};
 pub use otel::{
     BatchSettings, Compression, ExporterSettings, OtlpProtocol, RootSampler, SamplerSettings,
     SpanLimits, TlsFiles, TraceLevel, TracingSettings,

@@ -2,6 +2,7 @@
 
 use super::env::Env;
 use super::grammar::Raw;
+use super::metrics;
 use super::otel;
 use super::python;
 use super::settings::*;
@@ -26,6 +27,7 @@ pub(super) fn resolve(raw: &Raw, env: Env, mut warnings: Vec<String>) -> Result<
         scheduler: scheduler(raw)?,
         frontend: frontend(raw, &env)?,
         logging: logging(raw, &env)?,
+        metrics: metrics_settings(raw)?,
         device: device(raw)?,
         tracing,
         warnings,
@@ -288,6 +290,14 @@ fn logging(raw: &Raw, env: &Env) -> Result<LoggingSettings, String> {
         stats: !raw.is_on("--disable-log-stats"),
         stats_interval: env.log_stats_interval,
     })
+}
+
+fn metrics_settings(raw: &Raw) -> Result<metrics::MetricsSettings, String> {
+    let buckets = match raw.get("--custom-histogram-buckets") {
+        Value::Json(buckets) => buckets,
+        _ => Json::Null,
+    };
+    metrics::read(&buckets, raw.text("--show-hidden-metrics-for-version").as_deref())
 }
 
 fn device(raw: &Raw) -> Result<DeviceSettings, String> {

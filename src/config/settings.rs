@@ -4,6 +4,7 @@
 //! [`super::limits`] and [`super::memory`], from these settings and the model's dimensions.
 
 use super::bounds::RequestBounds;
+use super::metrics::MetricsSettings;
 use super::otel::TracingSettings;
 use crate::model::{GenerationSource, HubOptions, LoadFormat};
 use crate::types::{HashAlgo, Policy};
@@ -18,6 +19,7 @@ pub struct Settings {
     pub scheduler: SchedulerSettings,
     pub frontend: FrontendSettings,
     pub logging: LoggingSettings,
+    pub metrics: MetricsSettings,
     pub device: DeviceSettings,
     /// `None`: no request is traced.
     pub tracing: Option<TracingSettings>,

@@ -12,7 +12,9 @@ pub(super) const LOGGING: &[Flag] = &[
 ];
 
 pub(super) const OBSERVABILITY: &[Flag] = &[
-    later("--show-hidden-metrics-for-version", Text, NONE, NOT_YET).optional(),
+    flag("--show-hidden-metrics-for-version", Text, NONE)
+        .optional()
+        .help("Show metrics that are hidden since this version. vLLM 0.32 hides none."),
     flag("--otlp-traces-endpoint", Text, NONE)
         .optional()
         .help("Trace requests and send the spans to this OTLP endpoint; see OTEL_EXPORTER_OTLP_*."),
@@ -23,7 +25,9 @@ pub(super) const OBSERVABILITY: &[Flag] = &[
     later("--per-request-spec-decode-metrics", Text, text("none"), SPEC),
     later("--kv-cache-metrics", Toggle, OFF, NOT_YET),
     later("--kv-cache-metrics-sample", Float, float(0.01), NOT_YET),
-    later("--custom-histogram-buckets", Text, NONE, NOT_YET).optional(),
+    flag("--custom-histogram-buckets", Json, NONE).optional().help(
+        "Bounds of histogram buckets by family, as in '{\"request_latency\": [0.1, 1, 10]}'.",
+    ),
     later("--cudagraph-metrics", Toggle, OFF, KERNELS),
     later("--enable-layerwise-nvtx-tracing", Toggle, OFF, KERNELS),
     later("--enable-mfu-metrics", Toggle, OFF, NOT_YET),
