@@ -40,6 +40,7 @@ fn engine(seqs: usize) -> (Core, Vec<Generation>) {
         prefix_caching: Some(caching),
         max_in_flight: seqs,
         seed: 0,
+        iteration_buckets: Vec::new(),
     };
     let sim = SimConfig { limits, step_time: Duration::ZERO, samples: true, fails_at: None };
     let (core, handle) = Core::new(config, Box::new(SimBackend::new(sim)), Clock::system());

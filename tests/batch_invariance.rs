@@ -91,6 +91,7 @@ impl Setting {
             prefix_caching: self.prefix_caching.then_some(caching),
             max_in_flight: 64,
             seed: 0,
+            iteration_buckets: Vec::new(),
         };
         Core::new(config, Box::new(backend), Clock::manual())
     }

@@ -15,6 +15,8 @@ pub struct EngineConfig {
     pub max_in_flight: usize,
     /// Seeds the draws of requests that bring no seed of their own.
     pub seed: u64,
+    /// Ascending bounds for the histogram of tokens a step; none is one bucket for all.
+    pub iteration_buckets: Vec<f64>,
 }
 
 /// How blocks are named.

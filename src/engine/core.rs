@@ -6,7 +6,7 @@ use super::inbox::Message;
 use super::request::Request;
 use super::status::{Counters, Status};
 use crate::kv::{BlockHasher, KvCache};
-use crate::runner::{Backend, BackendError, RowSink, StepBatch};
+use crate::runner::{Backend, BackendError, RowSink, StepBatch, StepTiming};
 use crate::sampler::{Sampled, Sampler};
 use crate::scheduler::{Scheduler, Sequence, Slot, StepPlan, Work};
 use crate::types::{
@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// What one turn of the loop came to.
@@ -68,7 +69,7 @@ impl Core {
     ) -> (Self, EngineHandle) {
         let limits = *backend.limits();
         let (sender, inbox) = channel();
-        let status = Arc::new(Status::new(limits.num_blocks, limits.block_size, clock.clone()));
+        let status = Arc::new(Status::new(&limits, &config.iteration_buckets, clock.clone()));
         let handle = EngineHandle::new(sender, status.clone(), config.max_in_flight);
         let hasher = config
             .prefix_caching
@@ -201,14 +202,14 @@ impl Core {
         if let Some(reason) = self.plan.blocked {
             self.waits.add(reason, end.nanos_since(begin));
         }
-        self.take_results(StepEvent {
+        let tokens = self.take_results(StepEvent {
             at: end,
             tokens: 0,
             batch_size: self.plan.work.len() as u32,
             batch_tokens: self.batch.tokens.len() as u32,
             device: timing.device,
         });
-        self.status.counters.steps.fetch_add(1, Relaxed);
+        self.count_step(tokens, end.since(begin), timing);
         self.publish();
         Ok(())
     }
@@ -242,8 +243,20 @@ impl Core {
         }
     }
 
-    /// Advances every sequence of the step `event` and sends what was sampled.
-    fn take_results(&mut self, event: StepEvent) {
+    fn count_step(&self, tokens: u64, time: Duration, timing: StepTiming) {
+        self.status.counters.steps.fetch_add(1, Relaxed);
+        let steps = &self.status.steps;
+        if tokens > 0 {
+            steps.iteration_tokens.observe(tokens);
+        }
+        steps.time.observe_time(time);
+        steps.device_time.observe_time(timing.device);
+    }
+
+    /// Advances every sequence of the step `event` and sends what was sampled. Returns the tokens
+    /// that this counts for.
+    fn take_results(&mut self, event: StepEvent) -> u64 {
+        let mut tokens = 0;
         let mut results = std::mem::take(&mut self.results);
         let mut row_results = results.drain(..).zip(&self.batch.rows).peekable();
         for (seq, &Work { slot, start, len }) in self.plan.work.iter().enumerate() {
@@ -260,7 +273,7 @@ impl Core {
                     }
                     RowResult::Sampled(sampled) => {
                         let max_len = self.config.max_model_len;
-                        count_sample(&self.status.counters, sequence);
+                        tokens += count_sample(&self.status.counters, sequence);
                         over = take_sample(sequence, request, sampled, event.at, max_len);
                     }
                 }
@@ -273,6 +286,7 @@ impl Core {
         }
         drop(row_results);
         self.results = results;
+        tokens
     }
 
     fn publish(&self) {
@@ -315,13 +329,17 @@ fn in_use(requests: &mut [Option<Request>], slot: Slot) -> &mut Request {
     requests[slot].as_mut().expect("planned slots are in use")
 }
 
-/// Counts the token that `sequence` is about to get.
-fn count_sample(counters: &Counters, sequence: &Sequence) {
+/// Counts the token that `sequence` is about to get, and with the first one its prompt. Returns
+/// how many tokens that was.
+fn count_sample(counters: &Counters, sequence: &Sequence) -> u64 {
+    counters.generation_tokens.fetch_add(1, Relaxed);
+    let mut tokens = 1;
     if sequence.output().is_empty() {
+        tokens += sequence.prompt_len as u64;
         counters.prompt_tokens.fetch_add(sequence.prompt_len as u64, Relaxed);
         counters.prompt_tokens_cached.fetch_add(sequence.cached as u64, Relaxed);
     }
-    counters.generation_tokens.fetch_add(1, Relaxed);
+    tokens
 }
 
 /// Appends a token that was sampled in the step that ended `at` to its sequence and sends it. True

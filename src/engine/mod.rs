@@ -18,7 +18,7 @@ mod tests;
 pub use config::{EngineConfig, PrefixCaching};
 pub use core::{Core, Turn};
 pub use handle::{EngineHandle, Generation, NewRequest, Refused, Reservation};
-pub use status::{Counters, Gauges, Status};
+pub use status::{Counters, Gauges, Status, StepHistograms};
 
 use crate::runner::{Backend, BackendError};
 use crate::types::Clock;

@@ -104,7 +104,14 @@ fn config(dice: &mut Dice, limits: &mut Limits) -> EngineConfig {
     };
     let caching = PrefixCaching { algo: HashAlgo::Xxhash, hash_seed: Some("0".to_owned()) };
     let prefix_caching = dice.chance(85).then_some(caching);
-    EngineConfig { scheduler, max_model_len, prefix_caching, max_in_flight: 64, seed: 0 }
+    EngineConfig {
+        scheduler,
+        max_model_len,
+        prefix_caching,
+        max_in_flight: 64,
+        seed: 0,
+        iteration_buckets: vec![1.0, 8.0],
+    }
 }
 
 /// A request whose prompt shares prefixes with others of the same seed.

@@ -1,7 +1,8 @@
 //! What the rest of the process may know about the engine without asking it: atomics that the
 //! engine thread writes once a step.
 
-use crate::types::{Clock, FinishReason, Moment};
+use crate::runner::Limits;
+use crate::types::{Clock, FinishReason, Histogram, Moment};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -45,11 +46,40 @@ impl Counters {
     }
 }
 
+/// Ascending bounds for the times of steps, seconds.
+const STEP_SECONDS: [f64; 16] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
+];
+
+/// What steps were like.
+#[derive(Debug)]
+pub struct StepHistograms {
+    /// vLLM's iteration tokens: of each step that gave tokens, those it gave, and the prompt
+    /// tokens of the prompts that it completed.
+    pub iteration_tokens: Histogram,
+    /// From the plan to the last result.
+    pub time: Histogram,
+    /// The device's part of it.
+    pub device_time: Histogram,
+}
+
+impl StepHistograms {
+    fn new(iteration_buckets: &[f64]) -> Self {
+        Self {
+            iteration_tokens: Histogram::of_counts(iteration_buckets),
+            time: Histogram::of_seconds(&STEP_SECONDS),
+            device_time: Histogram::of_seconds(&STEP_SECONDS),
+        }
+    }
+}
+
 /// The engine as seen from outside.
 #[derive(Debug)]
 pub struct Status {
     pub gauges: Gauges,
     pub counters: Counters,
+    pub steps: StepHistograms,
     /// Blocks in the KV pool.
     pub num_blocks: u64,
     /// Tokens in a block.
@@ -62,12 +92,13 @@ pub struct Status {
 }
 
 impl Status {
-    pub(super) fn new(num_blocks: usize, block_size: usize, clock: Clock) -> Self {
+    pub(super) fn new(limits: &Limits, iteration_buckets: &[f64], clock: Clock) -> Self {
         Self {
             gauges: Gauges::default(),
             counters: Counters::default(),
-            num_blocks: num_blocks as u64,
-            block_size: block_size as u64,
+            steps: StepHistograms::new(iteration_buckets),
+            num_blocks: limits.num_blocks as u64,
+            block_size: limits.block_size as u64,
             dead: AtomicBool::new(false),
             last_progress: AtomicU64::new(clock.now().nanos()),
             clock,

@@ -31,7 +31,14 @@ fn config(max_in_flight: usize) -> EngineConfig {
         watermark: 0.0,
     };
     let (max_model_len, prefix_caching) = (4096, None);
-    EngineConfig { scheduler, max_model_len, prefix_caching, max_in_flight, seed: 0 }
+    EngineConfig {
+        scheduler,
+        max_model_len,
+        prefix_caching,
+        max_in_flight,
+        seed: 0,
+        iteration_buckets: vec![],
+    }
 }
 
 fn start(sim: SimConfig, max_in_flight: usize) -> (EngineHandle, Thread) {

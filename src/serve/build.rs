@@ -2,7 +2,7 @@
 
 use crate::config::limits::{StepLimits, max_model_len};
 use crate::config::memory::{self, KvPlan, KvRequest};
-use crate::config::{BackendKind, ContextRequest, CpuIsa, HostMemory, Settings};
+use crate::config::{BackendKind, BucketFamily, ContextRequest, CpuIsa, HostMemory, Settings};
 use crate::engine::{self, EngineConfig, EngineHandle, PrefixCaching};
 use crate::model::{Model, OpenOptions};
 use crate::runner::cpu::{CpuBackend, CpuMemory, Isa};
@@ -150,6 +150,7 @@ pub fn start_engine(
         }),
         max_in_flight: scheduler.max_num_queued_reqs.unwrap_or(usize::MAX),
         seed: settings.model.seed,
+        iteration_buckets: settings.metrics.buckets(BucketFamily::IterationTokens, context),
     };
     engine::spawn(config, backend, clock)
         .map_err(|error| format!("no thread for the engine: {error}"))

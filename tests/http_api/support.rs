@@ -80,6 +80,7 @@ pub fn start(setup: Setup) -> Server {
         prefix_caching: None,
         max_in_flight: setup.max_in_flight,
         seed: 0,
+        iteration_buckets: Vec::new(),
     };
     let (engine, engine_thread) =
         engine::spawn(config, Box::new(SimBackend::new(sim)), Clock::system()).expect("a thread");
