@@ -1,0 +1,187 @@
+//! What tracing costs: the same streams from a server that traces every request and one that does
+//! not, in turns.
+//!
+//! Two servers run qwen3-tiny on the CPU; 32 clients stream from one, then from the other, in pairs
+//! whose order alternates. Spans go to a sink in this process that reads and forgets them, so what
+//! a collector would cost is not counted. On a noisy machine the servers' processor time tells more
+//! than the throughput. GLASSBOX_BENCH_LEVEL sets how much is traced (phases).
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::{scope, spawn};
+use std::time::{Duration, Instant};
+
+const STREAMS: usize = 32;
+const REQUESTS: usize = 3;
+const TOKENS: usize = 128;
+const PAIRS: usize = 24;
+
+/// A server that is killed when dropped.
+struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Server {
+    fn start(arguments: &[&str]) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let level = std::env::var("GLASSBOX_BENCH_LEVEL").unwrap_or_else(|_| "phases".to_owned());
+        let child = Command::new(env!("CARGO_BIN_EXE_glassbox"))
+            .args(["serve", concat!(env!("CARGO_MANIFEST_DIR"), "/models/qwen3-tiny")])
+            .args(["--host", "127.0.0.1", "--max-model-len", "4096"])
+            .args(["--port", &port.to_string(), "--disable-uvicorn-access-log"])
+            .args(arguments)
+            .env("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")
+            .env("GLASSBOX_TRACE_LEVEL", level)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the binary starts");
+        let server = Self { child, port };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while TcpStream::connect(("127.0.0.1", server.port)).is_err() {
+            assert!(Instant::now() < deadline, "the server does not come up");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        server
+    }
+
+    /// One streamed reply, read to its end.
+    fn stream(&self, number: usize) {
+        let mut connection = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
+        let body = format!(
+            "{{\"prompt\":\"{number} What is the capital of France? Tell me all about it.\",\
+             \"stream\":true,\"max_tokens\":{TOKENS},\"ignore_eos\":true,\"temperature\":0}}"
+        );
+        let head = format!(
+            "POST /v1/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        connection.write_all((head + &body).as_bytes()).expect("it reads");
+        let mut reply = Vec::new();
+        connection.read_to_end(&mut reply).expect("it answers");
+        assert!(reply.windows(12).any(|bytes| bytes == b"data: [DONE]"), "a whole stream");
+    }
+
+    /// Tokens a second of all streams together.
+    fn throughput(&self) -> f64 {
+        let begin = Instant::now();
+        scope(|scope| {
+            for stream in 0..STREAMS {
+                scope.spawn(move || {
+                    (0..REQUESTS).for_each(|i| self.stream(stream * REQUESTS + i));
+                });
+            }
+        });
+        (STREAMS * REQUESTS * TOKENS) as f64 / begin.elapsed().as_secs_f64()
+    }
+}
+
+impl Server {
+    /// Processor time so far, in the kernel's ticks.
+    fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        let stat = stat.expect("the server lives");
+        let after_name = stat.rsplit(')').next().expect("a name");
+        let fields: Vec<&str> = after_name.split_whitespace().collect();
+        fields[11..13].iter().map(|ticks| ticks.parse::<u64>().expect("ticks")).sum()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Takes exports; counts their bytes.
+fn sink(bytes: Arc<AtomicU64>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    spawn(move || {
+        for connection in listener.incoming().flatten() {
+            let bytes = bytes.clone();
+            spawn(move || take_exports(connection, &bytes));
+        }
+    });
+    format!("http://{address}/v1/traces")
+}
+
+fn take_exports(connection: TcpStream, bytes: &AtomicU64) {
+    let mut reader = BufReader::new(connection.try_clone().expect("a second handle"));
+    let mut writer = connection;
+    loop {
+        let (mut length, mut line) = (0, String::new());
+        loop {
+            line.clear();
+            if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                return;
+            }
+            let lower = line.to_ascii_lowercase();
+            if let Some(value) = lower.strip_prefix("content-length:") {
+                length = value.trim().parse().expect("a length");
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        if reader.read_exact(&mut body).is_err() {
+            return;
+        }
+        bytes.fetch_add(length as u64, Relaxed);
+        let reply = "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\n\
+                     content-length: 0\r\n\r\n";
+        if writer.write_all(reply.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn main() {
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    let bytes = Arc::new(AtomicU64::new(0));
+    let endpoint = sink(bytes.clone());
+    let plain = Server::start(&[]);
+    let traced = Server::start(&["--otlp-traces-endpoint", &endpoint]);
+    for server in [&plain, &traced] {
+        server.throughput();
+    }
+    let ticks = [plain.cpu_ticks(), traced.cpu_ticks()];
+    let (mut ratios, mut plains, mut traceds) = (Vec::new(), Vec::new(), Vec::new());
+    for pair in 0..PAIRS {
+        let (without, with) = if pair % 2 == 0 {
+            let without = plain.throughput();
+            (without, traced.throughput())
+        } else {
+            let with = traced.throughput();
+            (plain.throughput(), with)
+        };
+        ratios.push(with / without);
+        plains.push(without);
+        traceds.push(with);
+    }
+    let [plain_ticks, traced_ticks] = [plain.cpu_ticks() - ticks[0], traced.cpu_ticks() - ticks[1]];
+    let spread = |values: &[f64]| (values[values.len() / 4], values[values.len() * 3 / 4]);
+    let ratio = median(&mut ratios);
+    let (low, high) = spread(&ratios);
+    let requests = STREAMS * REQUESTS * (PAIRS + 1);
+    println!("tracing: {STREAMS} streams of {TOKENS} tokens, {PAIRS} pairs of runs, in turns");
+    println!("  without spans    {:>10.0} tokens/s (median)", median(&mut plains));
+    println!("  with all spans   {:>10.0} tokens/s (median)", median(&mut traceds));
+    println!("  ratio            {ratio:>10.4}   (quartiles {low:.4} to {high:.4})");
+    let cpu = traced_ticks as f64 / plain_ticks as f64;
+    println!("  processor time   {cpu:>10.4}   (with spans over without)");
+    println!("  sent             {:>10} bytes a request", bytes.load(Relaxed) / requests as u64);
+}
