@@ -93,9 +93,14 @@ fn refusal(status: &Status) -> Refusal {
         false => Retry::Never,
         true => asked_pause(status).map_or(Retry::Backoff, Retry::After),
     };
+    // A status shows itself with all its parts; its message and causes are enough.
     let mut reason = format!("gRPC {:?}: {}", status.code(), status.message());
     if let Some(cause) = std::error::Error::source(status) {
-        reason = format!("{reason}: {}", with_causes(cause));
+        let causes = with_causes(cause);
+        let causes = causes.trim_start_matches("transport error").trim_start_matches(": ");
+        if !reason.contains(causes) {
+            reason = format!("{reason}: {causes}");
+        }
     }
     Refusal { reason, retry }
 }

@@ -3,7 +3,7 @@
 use super::tls;
 use super::transport::{Accepted, Refusal, Retry, with_causes};
 use crate::config::{Compression, ExporterSettings};
-use ::http::{HeaderName, HeaderValue, Uri};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use bytes::Bytes;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
@@ -170,7 +170,7 @@ impl Post {
             return Ok(answer.map(Accepted::from).unwrap_or_default());
         }
         let retry = match status.as_u16() {
-            429 | 502..=504 => pause(&response).map_or(Retry::Backoff, Retry::After),
+            429 | 502..=504 => pause(response.headers()).map_or(Retry::Backoff, Retry::After),
             _ => Retry::Never,
         };
         let mut reason = format!("HTTP {status}");
@@ -197,13 +197,37 @@ fn is_connection(error: &Error) -> bool {
 }
 
 /// `Retry-After`: seconds, or a moment.
-fn pause(response: &Response) -> Option<Duration> {
-    let value = response.headers().get("retry-after")?.to_str().ok()?.trim();
+fn pause(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get("retry-after")?.to_str().ok()?.trim();
     match value.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds.max(0.0)).ok(),
         Err(_) => {
             let at = httpdate::parse_http_date(value).ok()?;
             Some(at.duration_since(SystemTime::now()).unwrap_or_default())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_seconds_or_moments() {
+        let asked = |value: &str| {
+            let value = HeaderValue::from_str(value).expect("a value");
+            pause(&HeaderMap::from_iter([(HeaderName::from_static("retry-after"), value)]))
+        };
+        assert_eq!(asked("3"), Some(Duration::from_secs(3)));
+        assert_eq!(asked(" 0.5 "), Some(Duration::from_millis(500)));
+        assert_eq!(asked("-1"), Some(Duration::ZERO));
+        assert_eq!(asked("Thu, 01 Jan 1970 00:00:00 GMT"), Some(Duration::ZERO));
+        let later = SystemTime::now() + Duration::from_secs(3600);
+        let found = asked(&httpdate::fmt_http_date(later)).expect("a moment");
+        assert!((3500..=3600).contains(&found.as_secs()), "{found:?}");
+        for bad in ["", "soon", "inf", "nan"] {
+            assert_eq!(asked(bad), None, "{bad}");
+        }
+        assert_eq!(pause(&HeaderMap::new()), None);
     }
 }

@@ -5,7 +5,7 @@ use super::transport::{Accepted, Refusal, Retry, Transport};
 use crate::telemetry::trace::random;
 use bytes::Bytes;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 const ATTEMPTS: u32 = 6;
 
@@ -49,11 +49,17 @@ impl Retrying {
     }
 
     async fn attempt(&mut self, body: Bytes, within: Duration) -> Result<Accepted, Refusal> {
-        let sent = timeout(within, self.transport.send(body, within));
-        sent.await.unwrap_or_else(|_| {
-            let reason = format!("no answer within {} s", self.timeout.as_secs_f64());
-            Err(Refusal { reason, retry: Retry::Never })
-        })
+        let until = Instant::now() + within;
+        let sent = timeout_at(until, self.transport.send(body, within)).await;
+        match sent {
+            Ok(Ok(accepted)) => Ok(accepted),
+            // The transport may have noticed first, in words of its own.
+            Ok(Err(refusal)) if Instant::now() < until => Err(refusal),
+            _ => {
+                let reason = format!("no answer within {} s", self.timeout.as_secs_f64());
+                Err(Refusal { reason, retry: Retry::Never })
+            }
+        }
     }
 
     /// False when the end came near.

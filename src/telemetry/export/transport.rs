@@ -66,13 +66,14 @@ impl From<ExportTraceServiceResponse> for Accepted {
     }
 }
 
-/// An error with all its causes, in one line.
+/// An error with all its causes, in one line and without repetition.
 pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let more = error.to_string();
-        if !text.contains(&more) {
+        // gRPC's own layers have nothing to say.
+        if more != "transport error" && !text.contains(&more) {
             text = format!("{text}: {more}");
         }
         cause = error.source();
