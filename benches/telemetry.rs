@@ -1,7 +1,8 @@
 //! What tracing costs: `cargo bench --bench telemetry`.
 //!
-//! The first lines are paid by a request's own thread, the last ones by the export thread, with a
-//! collector of its own in this process that answers at once and reads nothing.
+//! The first lines are paid by a request's own thread, the last ones by the export thread, with
+//! sinks in this process that answer at once; the one for gRPC decodes what it gets, on a thread
+//! that shares the machine.
 
 use glassbox::config::{self, Env, TracingSettings};
 use glassbox::telemetry::trace::{SpanIds, Spans, Tracer};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// The way to the collector.
 pub(super) enum Transport {
-    Grpc(Grpc),
+    Grpc(Box<Grpc>),
     Http(Http),
 }
 
@@ -44,7 +44,7 @@ impl Transport {
     /// Checks the settings; nothing is sent yet. Called inside the runtime.
     pub fn new(settings: &ExporterSettings) -> Result<Self, String> {
         Ok(match settings.protocol {
-            OtlpProtocol::Grpc => Self::Grpc(Grpc::new(settings)?),
+            OtlpProtocol::Grpc => Self::Grpc(Box::new(Grpc::new(settings)?)),
             OtlpProtocol::HttpProtobuf => Self::Http(Http::new(settings)?),
         })
     }
