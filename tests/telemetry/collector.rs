@@ -50,6 +50,8 @@ pub struct Received {
     pub headers: HashMap<String, String>,
     /// Of HTTP.
     pub path: String,
+    /// The other end of the connection, over gRPC.
+    pub peer: Option<SocketAddr>,
 }
 
 impl Received {
@@ -194,7 +196,9 @@ impl TraceService for Grpc {
             (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
         });
         let headers = headers.collect();
-        let received = Received { headers, path: String::new(), request: request.into_inner() };
+        let peer = request.remote_addr();
+        let request = request.into_inner();
+        let received = Received { headers, path: String::new(), peer, request };
         match self.0.receive(received) {
             Answer::Code(code, details) => {
                 Err(Status::with_details(code, "not today", details.into()))
@@ -276,7 +280,7 @@ async fn answer_http(
     let request = ExportTraceServiceRequest::decode(&*plain).expect("a request of OTLP");
     let path = head.uri.path().to_owned();
     let mut builder = hyper::Response::builder();
-    let body = match state.receive(Received { request, headers, path }) {
+    let body = match state.receive(Received { request, headers, path, peer: None }) {
         Answer::Hang => std::future::pending().await,
         Answer::Status(status, after) => {
             builder = builder.status(status);

@@ -141,6 +141,9 @@ fn a_batch_that_hangs_is_lost_after_the_timeout() {
         tracer.submit(tree(&tracer, 0));
         wait_for_counts(&tracer, |counts| counts.exported == 1);
         guard.shutdown(MINUTE);
+        let batches = collector.batches();
+        let same = batches[0].peer == batches[1].peer;
+        assert_eq!(same, protocol != "grpc", "a silent connection is given up");
     }
 }
 

@@ -18,6 +18,8 @@ const METHOD: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 
 pub(super) struct Grpc {
     client: tonic::client::Grpc<Channel>,
+    endpoint: Endpoint,
+    gzip: bool,
     headers: MetadataMap,
 }
 
@@ -43,12 +45,15 @@ impl Grpc {
             }
             endpoint = endpoint.tls_config(config).map_err(unusable)?;
         }
-        let mut client = tonic::client::Grpc::new(endpoint.connect_lazy())
-            .accept_compressed(CompressionEncoding::Gzip);
-        if settings.compression == Compression::Gzip {
-            client = client.send_compressed(CompressionEncoding::Gzip);
-        }
-        Ok(Self { client, headers: metadata(&settings.headers)? })
+        let gzip = settings.compression == Compression::Gzip;
+        let client = client(&endpoint, gzip);
+        Ok(Self { client, endpoint, gzip, headers: metadata(&settings.headers)? })
+    }
+
+    /// Forgets the connection: the other end may be gone without a word, and would stay gone
+    /// until TCP notices.
+    pub fn forget_connection(&mut self) {
+        self.client = client(&self.endpoint, self.gzip);
     }
 
     pub async fn send(&mut self, body: Bytes, within: Duration) -> Result<Accepted, Refusal> {
@@ -63,6 +68,13 @@ impl Grpc {
         let response = self.client.unary(request, path, Encoded).await;
         response.map(|response| response.into_inner().into()).map_err(|status| refusal(&status))
     }
+}
+
+/// Connects when it is first used.
+fn client(endpoint: &Endpoint, gzip: bool) -> tonic::client::Grpc<Channel> {
+    let client = tonic::client::Grpc::new(endpoint.connect_lazy())
+        .accept_compressed(CompressionEncoding::Gzip);
+    if gzip { client.send_compressed(CompressionEncoding::Gzip) } else { client }
 }
 
 fn metadata(headers: &[(String, String)]) -> Result<MetadataMap, String> {

@@ -200,6 +200,7 @@ fn is_connection(error: &Error) -> bool {
 fn pause(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get("retry-after")?.to_str().ok()?.trim();
     match value.parse::<f64>() {
+        Ok(seconds) if seconds.is_nan() => None,
         Ok(seconds) => Duration::try_from_secs_f64(seconds.max(0.0)).ok(),
         Err(_) => {
             let at = httpdate::parse_http_date(value).ok()?;

@@ -26,8 +26,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use transport::Transport;
+
+/// How long a submission may take, generously.
+const FILLING: Duration = Duration::from_millis(1);
 
 /// When to be gone; `None` while nobody asked.
 type Closing = watch::Receiver<Option<Instant>>;
@@ -125,7 +128,12 @@ impl Exporter {
             let late = self.wait().await;
             // When time is up, whatever there is; otherwise full batches only.
             let mut due = late;
-            while (due || self.queue.has_batch()) && self.send_batch().await {
+            while due || self.queue.has_batch() {
+                if !self.send_batch().await {
+                    // Room was taken in the queue by someone who has not filled it yet.
+                    sleep(FILLING).await;
+                    break;
+                }
                 due = false;
             }
             self.health.watch_queue(self.queue.stats());

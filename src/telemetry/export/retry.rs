@@ -56,6 +56,7 @@ impl Retrying {
             // The transport may have noticed first, in words of its own.
             Ok(Err(refusal)) if Instant::now() < until => Err(refusal),
             _ => {
+                self.transport.forget_connection();
                 let reason = format!("no answer within {} s", self.timeout.as_secs_f64());
                 Err(Refusal { reason, retry: Retry::Never })
             }

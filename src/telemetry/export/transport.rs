@@ -49,6 +49,13 @@ impl Transport {
         })
     }
 
+    /// After a request that was not answered; over HTTP its connection ended with it.
+    pub fn forget_connection(&mut self) {
+        if let Self::Grpc(grpc) = self {
+            grpc.forget_connection();
+        }
+    }
+
     /// Sends an encoded request.
     pub async fn send(&mut self, body: Bytes, within: Duration) -> Result<Accepted, Refusal> {
         match self {

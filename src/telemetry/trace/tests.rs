@@ -137,7 +137,7 @@ fn counts_hold_at_any_moment() {
             let queue = Arc::clone(&queue);
             std::thread::spawn(move || {
                 for tree in 0..TREES {
-                    queue.submit(Box::new(Tree((tree * 7 + thread) % 9)));
+                    queue.submit(Box::new(Tree(1 + (tree * 7 + thread) % 9)));
                     let counts = queue.stats().read();
                     let settled = counts.exported + counts.dropped_total();
                     assert_eq!(counts.submitted, settled + counts.queued);
@@ -146,7 +146,10 @@ fn counts_hold_at_any_moment() {
         })
         .collect();
     let mut taken = 0;
-    while !submitters.iter().all(std::thread::JoinHandle::is_finished) {
+    let mut ended = false;
+    // Once more after the last submission: what is left then is enough for each fate.
+    while !ended {
+        ended = submitters.iter().all(std::thread::JoinHandle::is_finished);
         while let Some(mut ticket) = take(&queue, &receiver) {
             let spans = ticket.spans();
             match taken % 3 {
@@ -160,8 +163,9 @@ fn counts_hold_at_any_moment() {
     }
     drop(receiver);
     submitters.into_iter().for_each(|thread| thread.join().expect("no panic"));
-    let wanted: usize =
-        (0..THREADS).flat_map(|thread| (0..TREES).map(move |tree| (tree * 7 + thread) % 9)).sum();
+    let wanted: usize = (0..THREADS)
+        .flat_map(|thread| (0..TREES).map(move |tree| 1 + (tree * 7 + thread) % 9))
+        .sum();
     let counts = queue.stats().read();
     assert_eq!((counts.submitted, counts.queued), (wanted as u64, 0));
     assert!(counts.exported > 0 && counts.dropped(DropReason::Shutdown) > 0);

@@ -135,7 +135,12 @@ fn tracestate_conforms() {
 
 proptest! {
     #[test]
-    fn any_context_comes_back(trace_id in 1u128.., span_id in 1u64.., flags: u8, version in 0u8..255) {
+    fn any_context_comes_back(
+        trace_id in 1u128..,
+        span_id in 1u64..,
+        flags: u8,
+        version in 0u8..255,
+    ) {
         let header = format!("{version:02x}-{trace_id:032x}-{span_id:016x}-{flags:02x}");
         let found = traceparent(header.as_bytes()).expect("valid");
         prop_assert_eq!(found.trace_id, TraceId::from(trace_id));
