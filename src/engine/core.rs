@@ -4,14 +4,13 @@ use super::config::EngineConfig;
 use super::handle::{EngineHandle, NewRequest};
 use super::inbox::Message;
 use super::request::Request;
+use super::sampling::{RowResult, Sampling};
 use super::status::{Counters, Status};
 use crate::kv::{BlockHasher, KvCache};
-use crate::runner::{Backend, BackendError, RowSink, StepBatch, StepTiming};
+use crate::runner::{Backend, BackendError, StepBatch, StepTiming};
 use crate::sampler::{Sampled, Sampler};
 use crate::scheduler::{Scheduler, Sequence, Slot, StepPlan, Work};
-use crate::types::{
-    Clock, FinishReason, Generated, Moment, RequestId, StepEvent, Token, TokenLogprobs, Waits,
-};
+use crate::types::{Clock, FinishReason, Generated, Moment, RequestId, StepEvent, Waits};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -52,12 +51,6 @@ pub struct Core {
     /// New requests end at once with `abort`.
     aborting: bool,
     stopping: bool,
-}
-
-/// What a row of logits became.
-enum RowResult {
-    Sampled(Sampled),
-    Scored(TokenLogprobs),
 }
 
 impl Core {
@@ -358,45 +351,6 @@ fn take_sample(
     let is_over = finish.is_some();
     let heard = request.send_token(sampled, at, finish, sequence.cached);
     is_over || !heard
-}
-
-/// Turns rows of logits into tokens while the backend still holds them.
-struct Sampling<'a> {
-    batch: &'a StepBatch,
-    work: &'a [Work],
-    scheduler: &'a Scheduler,
-    requests: &'a [Option<Request>],
-    sampler: &'a mut Sampler,
-    results: &'a mut Vec<RowResult>,
-    status: &'a Status,
-}
-
-impl RowSink for Sampling<'_> {
-    fn logits(&mut self, row: usize, logits: &mut [f32]) {
-        let row = self.batch.rows[row];
-        let slot = self.work[row.seq as usize].slot;
-        let sequence = self.scheduler.sequence(slot);
-        let request = self.requests[slot].as_ref().expect("planned slots are in use");
-        let position = self.batch.positions[row.row as usize] as usize;
-        let prompt = &sequence.tokens[..sequence.prompt_len];
-        let result = match request.scored_token(position, prompt) {
-            Some((token, top)) => RowResult::Scored(self.sampler.score(token, top, logits)),
-            None => {
-                let (params, state) = request.sampling();
-                let output = sequence.output();
-                RowResult::Sampled(self.sampler.sample(params, state, output, logits))
-            }
-        };
-        self.results.push(result);
-    }
-
-    fn sampled(&mut self, _row: usize, token: Token) {
-        self.results.push(RowResult::Sampled(Sampled { token, logprobs: None }));
-    }
-
-    fn progress(&mut self) {
-        self.status.progress(true);
-    }
 }
 
 /// A bijection that scatters neighbouring numbers.

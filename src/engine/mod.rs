@@ -9,6 +9,7 @@ mod core;
 mod handle;
 mod inbox;
 mod request;
+mod sampling;
 #[cfg(test)]
 mod simulation;
 mod status;

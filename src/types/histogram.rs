@@ -152,7 +152,7 @@ struct Slot {
 impl Slot {
     fn put(&self, span: SpanRef, value: u64) {
         let version = self.version.load(Relaxed);
-        let taken = version % 2 == 0
+        let taken = version.is_multiple_of(2)
             && self.version.compare_exchange(version, version + 1, Acquire, Relaxed).is_ok();
         if !taken {
             return;

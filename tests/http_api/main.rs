@@ -1,7 +1,12 @@
 //! The HTTP face over real sockets, with the simulated device behind it.
 
 mod bad_input;
+// The telemetry tests use more of it.
+#[allow(dead_code)]
+#[path = "../telemetry/collector.rs"]
+mod collector;
 mod golden;
 mod lifecycle;
 mod replies;
 mod support;
+mod traces;

@@ -8,6 +8,7 @@ use glassbox::model::{
 use glassbox::runner;
 use glassbox::runner::sim::{SimBackend, SimConfig};
 use glassbox::scheduler::SchedulerConfig;
+use glassbox::telemetry::trace::Tracer;
 use glassbox::types::{Clock, Policy};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -30,6 +31,7 @@ pub struct Setup {
     pub max_in_flight: usize,
     pub fails_at: Option<u64>,
     pub options: Options,
+    pub tracer: Option<Tracer>,
 }
 
 impl Default for Setup {
@@ -42,7 +44,13 @@ impl Default for Setup {
             system_fingerprint: Some(system_fingerprint(&["test"])),
             ..Options::new(MODEL, limits)
         };
-        Self { step_time: Duration::ZERO, max_in_flight: 20_000, fails_at: None, options }
+        Self {
+            step_time: Duration::ZERO,
+            max_in_flight: 20_000,
+            fails_at: None,
+            options,
+            tracer: None,
+        }
     }
 }
 
@@ -84,7 +92,8 @@ pub fn start(setup: Setup) -> Server {
     };
     let (engine, engine_thread) =
         engine::spawn(config, Box::new(SimBackend::new(sim)), Clock::system()).expect("a thread");
-    let frontend = Arc::new(frontend(setup.options, engine.clone()));
+    let frontend = frontend(setup.options, engine.clone()).traced_by(setup.tracer);
+    let frontend = Arc::new(frontend);
     let (stop, stopped) = oneshot::channel::<()>();
     let (send_address, address) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
