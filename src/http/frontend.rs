@@ -6,6 +6,7 @@ use crate::config::VLLM_VERSION;
 use crate::engine::EngineHandle;
 use crate::error::ApiError;
 use crate::model::{ChatTemplate, GenerationDefaults, Tokenizer};
+use crate::telemetry::metrics::{Format, Metrics};
 use crate::telemetry::trace::Tracer;
 use crate::text::{Encoder, UnsupportedTokenizer};
 use crate::types::Token;
@@ -109,7 +110,7 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// Writes the metrics page.
-pub type RenderMetrics = Box<dyn Fn() -> String + Send + Sync>;
+pub type RenderMetrics = Box<dyn Fn(Format) -> String + Send + Sync>;
 
 /// The state behind all handlers.
 pub struct Frontend {
@@ -124,6 +125,7 @@ pub struct Frontend {
     pub defaults: GenerationDefaults,
     /// `None` when requests are not traced.
     pub tracer: Option<Tracer>,
+    pub metrics: Arc<Metrics>,
     pub render_metrics: RenderMetrics,
     /// Requests in work, when `enable_server_load_tracking` counts them.
     pub load: AtomicI64,
@@ -141,6 +143,7 @@ impl Frontend {
         tokenizer: &Tokenizer,
         template: Option<Arc<ChatTemplate>>,
         defaults: GenerationDefaults,
+        metrics: Arc<Metrics>,
         render_metrics: RenderMetrics,
     ) -> Result<Self, UnsupportedTokenizer> {
         let digest = |key: &String| Sha256::digest(key).into();
@@ -155,6 +158,7 @@ impl Frontend {
             template,
             defaults,
             tracer: None,
+            metrics,
             render_metrics,
         })
     }

@@ -3,7 +3,7 @@
 use super::call::Call;
 use super::frontend::Frontend;
 use super::headers::REQUEST_ID;
-use super::{chat, completions, guard, models, operations, reply, respond, tokenize};
+use super::{chat, completions, guard, metrics, models, operations, reply, respond, tokenize};
 use crate::error::ApiError;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -19,7 +19,6 @@ enum Endpoint {
     Health,
     Version,
     Load,
-    Metrics,
     Models,
     Chat,
     Completions,
@@ -60,6 +59,11 @@ pub fn path<'r, B>(frontend: &Frontend, request: &'r Request<B>) -> &'r str {
     path.strip_prefix(frontend.options.root_path.as_str()).unwrap_or(path)
 }
 
+/// The paths of all endpoints but the metrics page.
+pub fn paths() -> Vec<&'static str> {
+    ROUTES.iter().map(|(path, ..)| *path).collect()
+}
+
 /// Answers any request.
 pub async fn respond_to<B>(
     frontend: Arc<Frontend>,
@@ -88,7 +92,11 @@ where
             unauthorized()
         } else {
             let path = path.to_owned();
+            let counting = metrics::begin(&frontend, &path, &request);
             let mut response = route(frontend.clone(), call, &path, request).await;
+            if let Some(counting) = counting {
+                response = counting.until_sent(response);
+            }
             response.headers_mut().insert(header::VARY, HeaderValue::from_static("Origin"));
             response
         };
@@ -125,12 +133,12 @@ where
 {
     if path == METRICS || path.strip_prefix(METRICS).is_some_and(|rest| rest.starts_with('/')) {
         let is_plain_get = path == METRICS && request.method() == Method::GET;
-        return run(frontend, call, Endpoint::Metrics, is_plain_get, request).await;
+        return operations::metrics(&frontend, is_plain_get, request.headers());
     }
     let find = |path: &str| ROUTES.iter().find(|(known, ..)| *known == path);
     match find(path) {
         Some((_, methods, endpoint)) if methods.contains(request.method()) => {
-            run(frontend, call, *endpoint, false, request).await
+            run(frontend, call, *endpoint, request).await
         }
         Some((_, methods, _)) => wrong_method(methods),
         None if path.ends_with('/') && find(path.trim_end_matches('/')).is_some() => {
@@ -167,7 +175,6 @@ async fn run<B>(
     frontend: Arc<Frontend>,
     call: Call,
     endpoint: Endpoint,
-    is_plain_get: bool,
     request: Request<B>,
 ) -> Response<Body>
 where
@@ -178,7 +185,6 @@ where
         Endpoint::Health => return operations::health(&frontend),
         Endpoint::Version => return operations::version(),
         Endpoint::Load => return operations::load(&frontend),
-        Endpoint::Metrics => return operations::metrics(&frontend, is_plain_get),
         Endpoint::Models => return models::list(&frontend),
         _ => {}
     }

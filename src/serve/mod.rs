@@ -9,7 +9,7 @@ use crate::config::{Fingerprint, Settings, VLLM_VERSION};
 use crate::engine::EngineHandle;
 use crate::http::{self, Frontend};
 use crate::model::Model;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Health, Metrics, MetricsConfig};
 use crate::telemetry::trace::Tracer;
 use crate::telemetry::{Startup, logs};
 use crate::types::Clock;
@@ -70,9 +70,10 @@ fn start(settings: Settings) -> Result<Ended, String> {
     settings.frontend.request_bounds.install();
     let (engine, thread) =
         startup.phase("load weights", || build::start_engine(&settings, &model, &sizes, clock))?;
-    let frontend =
-        startup.phase("build frontend", || frontend(&settings, &model, &sizes, engine.clone()))?;
-    let frontend = Arc::new(frontend.traced_by(tracer.clone()));
+    let frontend = startup.phase("build frontend", || {
+        frontend(&settings, &model, &sizes, engine.clone(), tracer.clone())
+    })?;
+    let frontend = Arc::new(frontend);
     drop(model);
 
     let drain = settings.frontend.shutdown_timeout;
@@ -81,7 +82,9 @@ fn start(settings: Settings) -> Result<Ended, String> {
         let listener = bound.listen()?;
         let mut signals = signals().map_err(|error| format!("no signal handler: {error}"))?;
         log::info!("Starting vLLM server on http://{address}");
-        log::info!("ready after {:.3} s", startup.ready(tracer.as_ref()));
+        let took = startup.ready(tracer.as_ref());
+        frontend.metrics.ready_after(took);
+        log::info!("ready after {took:.3} s");
         log::info!(target: logs::SERVER, "Started server process [{}]", std::process::id());
         log::info!(target: logs::SERVER, "Application startup complete.");
         if settings.logging.stats {
@@ -131,18 +134,33 @@ fn frontend(
     model: &Model,
     sizes: &Sizes,
     engine: EngineHandle,
+    tracer: Option<Tracer>,
 ) -> Result<Frontend, String> {
     let tokenizer = model.tokenizer.as_ref().ok_or("the model has no tokenizer")?;
-    let metrics = Metrics::new(&settings.model.served_names[0], &settings.cache, &sizes.kv);
+    let metrics = Arc::new(Metrics::new(&MetricsConfig {
+        model_name: &settings.model.served_names[0],
+        cache: &settings.cache,
+        plan: &sizes.kv,
+        settings: &settings.metrics,
+        shows_engine: settings.logging.stats,
+        paths: &http::paths(),
+    }));
     let status = engine.shared_status();
-    let shown = settings.logging.stats;
-    let render = Box::new(move || match shown {
-        true => metrics.render(&observe::snapshot(&status)),
-        false => String::new(),
-    });
+    let render: http::RenderMetrics = {
+        let (metrics, spans) = (metrics.clone(), tracer.as_ref().map(Tracer::shared_stats));
+        Box::new(move |format| {
+            let health = Health {
+                spans: spans.as_ref().map(|spans| spans.read()).unwrap_or_default(),
+                log_lines_dropped: logs::lines_lost(),
+            };
+            metrics.render(&observe::snapshot(&status), &health, format)
+        })
+    };
     let template = model.chat_template.clone();
     let options = options(settings, model, sizes);
-    Frontend::new(options, engine, tokenizer, template, model.generation.clone(), render)
+    let defaults = model.generation.clone();
+    Frontend::new(options, engine, tokenizer, template, defaults, metrics, render)
+        .map(|frontend| frontend.traced_by(tracer))
         .map_err(|error| error.to_string())
 }
 

@@ -1,7 +1,7 @@
 //! The engine's status as the log and the metrics want it.
 
 use crate::engine::Status;
-use crate::telemetry::metrics::{Finished, Snapshot};
+use crate::telemetry::metrics::{Finished, Snapshot, Steps};
 use crate::telemetry::{Stats, StatsLog};
 use crate::types::FinishReason;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ fn read(value: &AtomicU64) -> u64 {
 }
 
 /// What `/metrics` shows.
-pub fn snapshot(status: &Status) -> Snapshot {
-    let (gauges, counters) = (&status.gauges, &status.counters);
+pub fn snapshot(status: &Status) -> Snapshot<'_> {
+    let (gauges, counters, steps) = (&status.gauges, &status.counters, &status.steps);
     Snapshot {
         running: read(&gauges.running),
         waiting: read(&gauges.waiting),
@@ -27,6 +27,7 @@ pub fn snapshot(status: &Status) -> Snapshot {
         prompt_tokens: read(&counters.prompt_tokens),
         prompt_tokens_cached: read(&counters.prompt_tokens_cached),
         generation_tokens: read(&counters.generation_tokens),
+        steps: read(&counters.steps),
         finished: Finished {
             stop: counters.finished(FinishReason::Stop),
             length: counters.finished(FinishReason::Length),
@@ -34,6 +35,11 @@ pub fn snapshot(status: &Status) -> Snapshot {
             error: counters.finished(FinishReason::Error),
         },
         rejected_reqs: read(&counters.rejected),
+        step_histograms: Steps {
+            tokens: &steps.iteration_tokens,
+            time: &steps.time,
+            device_time: &steps.device_time,
+        },
     }
 }
 

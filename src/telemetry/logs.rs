@@ -21,6 +21,14 @@ pub const SERVER: &str = "uvicorn.error";
 /// Lines that may wait for the writer.
 const QUEUE: usize = 8192;
 
+/// Lines lost by this process.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// How many lines were lost because output was too slow.
+pub fn lines_lost() -> u64 {
+    LOST.load(Relaxed)
+}
+
 enum Job {
     Line(String),
     /// Write what came before, then answer.
@@ -171,6 +179,7 @@ impl Log for Logger {
         };
         if self.jobs.try_send(Job::Line(line)).is_err() {
             self.dropped.fetch_add(1, Relaxed);
+            LOST.fetch_add(1, Relaxed);
         }
     }
 
