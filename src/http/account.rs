@@ -1,13 +1,39 @@
 //! What is seen of one generation from outside the engine: its tokens, and how it ended.
 
 use super::call::Call;
+use crate::telemetry::metrics::FinishedRequest;
 use crate::telemetry::request::{GenerationRecord, Outcome, Resolved};
-use crate::types::{Moment, SamplingParams, SharedTimeline};
+use crate::types::{FinishReason, Moment, SamplingParams, SharedTimeline, Timeline};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// The generations of one prompt, which vLLM counts as one request where they end.
+pub struct Siblings {
+    n: u32,
+    left: AtomicU32,
+    longest: AtomicU32,
+}
+
+impl Siblings {
+    /// `n` that are about to begin.
+    pub fn new(n: usize) -> Arc<Self> {
+        let n = n as u32;
+        Arc::new(Self { n, left: AtomicU32::new(n), longest: AtomicU32::new(0) })
+    }
+
+    /// One has ended with so many tokens; gives the longest when it was the last.
+    fn finished(&self, tokens: u32) -> Option<u32> {
+        let longest = self.longest.fetch_max(tokens, Relaxed).max(tokens);
+        (self.left.fetch_sub(1, Relaxed) == 1).then_some(longest)
+    }
+}
 
 /// The account of one generation. Dropped before it is closed, nobody wanted its end.
 pub struct Account {
     call: Call,
+    siblings: Arc<Siblings>,
     timeline: SharedTimeline,
+    max_tokens: u32,
     /// Its id and its parameters, when it is traced.
     about: Option<(String, Resolved)>,
     prompt_tokens: u32,
@@ -19,7 +45,13 @@ pub struct Account {
 
 impl Account {
     /// Of a generation that is about to be handed over. `id` is vLLM's external request id.
-    pub fn open(call: &Call, id: &str, params: &SamplingParams, prompt_tokens: usize) -> Self {
+    pub fn open(
+        call: &Call,
+        siblings: &Arc<Siblings>,
+        id: &str,
+        params: &SamplingParams,
+        prompt_tokens: usize,
+    ) -> Self {
         let resolved = || Resolved {
             temperature: params.temperature,
             top_p: params.top_p,
@@ -30,7 +62,9 @@ impl Account {
             seed: params.seed,
         };
         Self {
+            siblings: siblings.clone(),
             timeline: call.timeline(),
+            max_tokens: params.max_tokens,
             about: call.span().map(|_| (id.to_owned(), resolved())),
             call: call.clone(),
             prompt_tokens: prompt_tokens as u32,
@@ -48,8 +82,14 @@ impl Account {
 
     /// A token came from the step that ended `at`.
     pub fn token(&mut self, at: Moment) {
-        if self.first_heard.is_none() {
-            self.first_heard = Some(self.call.clock().now());
+        let (metrics, span) = (self.call.metrics(), self.call.span());
+        match self.last_token {
+            Some(last) => metrics.inter_token(at.since(last), span),
+            None => {
+                let now = self.call.clock().now();
+                metrics.first_token(now.since(self.call.arrival()), span);
+                self.first_heard = Some(now);
+            }
         }
         self.last_token = Some(at);
         self.tokens += 1;
@@ -62,6 +102,9 @@ impl Account {
         }
         let closed = self.call.clock().now();
         let timeline = self.timeline.take();
+        if let Outcome::Finished(FinishReason::Stop | FinishReason::Length) = outcome {
+            self.measure(&timeline, closed);
+        }
         let Some((id, params)) = self.about.take() else { return };
         let generation = GenerationRecord {
             id,
@@ -75,6 +118,29 @@ impl Account {
             outcome,
         };
         self.call.note(|record| record.generations.push(generation));
+    }
+
+    /// Adds what vLLM measures of a request that ended by itself.
+    fn measure(&self, timeline: &Timeline, closed: Moment) {
+        let marks = (timeline.queued, timeline.scheduled, timeline.first_token, self.last_token);
+        let (Some(queued), Some(scheduled), Some(first), Some(last)) = marks else { return };
+        let metrics = self.call.metrics();
+        let request = FinishedRequest {
+            e2e: closed.since(self.call.arrival()),
+            queue: scheduled.since(queued),
+            prefill: first.since(scheduled),
+            decode: last.since(first),
+            inference: last.since(scheduled),
+            prompt_tokens: self.prompt_tokens,
+            cached_tokens: timeline.cached,
+            generation_tokens: self.tokens,
+            params_max_tokens: Some(self.max_tokens),
+            preemptions: timeline.preemptions,
+        };
+        metrics.finished(&request, self.call.span());
+        if let Some(longest) = self.siblings.finished(self.tokens) {
+            metrics.all_finished(longest, self.siblings.n);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::frontend::Frontend;
 use super::request::{GenerateFields, Sampling};
 use crate::error::ApiError;
+use crate::telemetry::metrics::{Metrics, RequestMetrics};
 use crate::telemetry::request::{Api, Failure, RequestRecord, timeline_room};
 use crate::telemetry::trace::Tracer;
 use crate::types::{Clock, Moment, SharedTimeline, SpanRef};
@@ -20,6 +21,7 @@ const APIS: [Api; 2] = [
 #[derive(Clone)]
 pub struct Call {
     clock: Clock,
+    metrics: Arc<Metrics>,
     arrival: Moment,
     /// `None` for calls without spans.
     trace: Option<Arc<Trace>>,
@@ -39,7 +41,8 @@ impl Call {
         let start = clock.now();
         let api = APIS.into_iter().find(|api| *method == Method::POST && api.route == path);
         let trace = api.and_then(|api| Trace::begin(frontend, api, headers, &clock, start));
-        Self { clock, arrival: start, trace: trace.map(Arc::new) }
+        let metrics = frontend.metrics.clone();
+        Self { clock, metrics, arrival: start, trace: trace.map(Arc::new) }
     }
 
     /// The body was read and checked: vLLM's arrival.
@@ -114,6 +117,11 @@ impl Call {
     pub fn timeline(&self) -> SharedTimeline {
         let level = self.trace.as_ref().map(|trace| trace.tracer.level());
         SharedTimeline::new(self.clock.now(), timeline_room(level))
+    }
+
+    /// Where what is measured of its generations goes.
+    pub fn metrics(&self) -> &RequestMetrics {
+        &self.metrics.requests
     }
 
     /// The clock of its moments.

@@ -1,6 +1,6 @@
 //! The generations behind one request, merged: every prompt's `n` replies, as text.
 
-use super::account::Account;
+use super::account::{Account, Siblings};
 use super::call::Call;
 use super::frontend::Frontend;
 use super::prompt::TokenPrompt;
@@ -139,10 +139,11 @@ impl Frontend {
                 Some(room) => room,
                 None => self.engine.reserve(sampling.n)?,
             };
+            let siblings = Siblings::new(sampling.n);
             for k in 0..sampling.n {
                 let mut params = sampling.params.clone();
                 params.seed = params.seed.map(|seed| seed.wrapping_add(k as i64));
-                let account = Account::open(call, &engine_id, &params, len);
+                let account = Account::open(call, &siblings, &engine_id, &params, len);
                 let new = NewRequest {
                     prompt: prompt.tokens.clone(),
                     params,
