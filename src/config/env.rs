@@ -4,6 +4,7 @@
 use super::bounds::RequestBounds;
 use super::otel::OtelVars;
 use super::python;
+use super::settings::LogFormat;
 use crate::model::HubOptions;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub struct Env {
     pub configure_logging: bool,
     /// `NO_COLOR`, `FORCE_COLOR`, `VLLM_LOGGING_COLOR`: `None` asks the terminal.
     pub color: Option<bool>,
+    /// `GLASSBOX_LOG_FORMAT`: `text` or `json`.
+    pub log_format: LogFormat,
     /// `VLLM_LOG_STATS_INTERVAL`.
     pub log_stats_interval: Duration,
     /// `VLLM_HTTP_TIMEOUT_KEEP_ALIVE`.
@@ -80,6 +83,7 @@ impl Env {
             },
             configure_logging: vars.switch("VLLM_CONFIGURE_LOGGING", true)?,
             color: vars.color(),
+            log_format: vars.log_format()?,
             log_stats_interval: if stats.is_zero() { Duration::from_secs(10) } else { stats },
             http_keep_alive: seconds("VLLM_HTTP_TIMEOUT_KEEP_ALIVE", 5.0)?,
             request_bounds: RequestBounds {
@@ -144,6 +148,13 @@ impl Vars<'_> {
         Err(format!("{name} must be one of CRITICAL, ERROR, WARNING, INFO, DEBUG, not {level}"))
     }
 
+    fn log_format(&self) -> Result<LogFormat, String> {
+        let name = "GLASSBOX_LOG_FORMAT";
+        let Some(text) = self.text(name) else { return Ok(LogFormat::default()) };
+        LogFormat::named(&text)
+            .ok_or_else(|| format!("{name} must be text or json, not {}", python::repr(&text)))
+    }
+
     fn color(&self) -> Option<bool> {
         let set = |name| self.text(name).is_some_and(|value| value != "0");
         let asked = self.text("VLLM_LOGGING_COLOR");
@@ -189,6 +200,7 @@ mod tests {
             ("NO_COLOR", "1"),
             ("FORCE_COLOR", "1"),
             ("PYTHONHASHSEED", "0"),
+            ("GLASSBOX_LOG_FORMAT", "json"),
         ])
         .expect("good values");
         assert_eq!(env.cpu_kv_cache_gib, Some(2));
@@ -196,6 +208,7 @@ mod tests {
         assert_eq!(env.log_stats_interval, Duration::from_millis(500));
         assert!(env.hub.offline);
         assert_eq!(env.color, Some(false));
+        assert_eq!(env.log_format, LogFormat::Json);
         assert_eq!(env.python_hash_seed.as_deref(), Some("0"));
     }
 
@@ -209,6 +222,7 @@ mod tests {
             ("VLLM_HTTP_TIMEOUT_KEEP_ALIVE", "-1"),
             ("VLLM_LOG_STATS_INTERVAL", "nan"),
             ("VLLM_LOGGING_STREAM", "/tmp/log"),
+            ("GLASSBOX_LOG_FORMAT", "JSON"),
         ] {
             let error = with(&[(name, value)]).expect_err(value);
             assert!(error.starts_with(name), "{error}");

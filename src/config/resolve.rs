@@ -278,15 +278,17 @@ fn logging(raw: &Raw, env: &Env) -> Result<LoggingSettings, String> {
     let level = raw.text("--log-level").unwrap_or_else(|| env.logging_level.clone());
     let level = LogLevel::named(&level)
         .ok_or_else(|| format!("argument --log-level: there is no level {level}"))?;
+    let format = raw.text("--glassbox-log-format");
     let server_level = raw.text("--uvicorn-log-level").unwrap_or_default().to_uppercase();
     Ok(LoggingSettings {
         level: env.configure_logging.then_some(level),
+        format: format.and_then(|name| LogFormat::named(&name)).unwrap_or(env.log_format),
         server_level: LogLevel::named(&server_level).unwrap_or(LogLevel::Info),
         prefix: env.logging_prefix.clone(),
         to_stderr: env.log_to_stderr,
         color: env.color,
         access_log: !raw.is_on("--disable-uvicorn-access-log"),
-        requests: raw.is_on("--enable-log-requests"),
+        requests: request_log(raw)?,
         stats: !raw.is_on("--disable-log-stats"),
         stats_interval: env.log_stats_interval,
     })
@@ -298,6 +300,21 @@ fn metrics_settings(raw: &Raw) -> Result<metrics::MetricsSettings, String> {
         _ => Json::Null,
     };
     metrics::read(&buckets, raw.text("--show-hidden-metrics-for-version").as_deref())
+}
+
+fn request_log(raw: &Raw) -> Result<Option<RequestLogSettings>, String> {
+    let settings = RequestLogSettings {
+        max_len: raw.int("--max-log-len"),
+        outputs: raw.is_on("--enable-log-outputs"),
+        deltas: raw.is_on("--enable-log-deltas"),
+    };
+    match raw.is_on("--enable-log-requests") {
+        true => Ok(Some(settings)),
+        false if settings.outputs => {
+            Err("Error: --enable-log-outputs requires --enable-log-requests".to_owned())
+        }
+        false => Ok(None),
+    }
 }
 
 fn device(raw: &Raw) -> Result<DeviceSettings, String> {

@@ -151,6 +151,7 @@ pub enum Fingerprint {
 pub struct LoggingSettings {
     /// `None`: the process has no log.
     pub level: Option<LogLevel>,
+    pub format: LogFormat,
     /// Of the HTTP server's own lines, access log included.
     pub server_level: LogLevel,
     pub prefix: String,
@@ -159,11 +160,43 @@ pub struct LoggingSettings {
     pub color: Option<bool>,
     /// A line for each HTTP request.
     pub access_log: bool,
-    /// A line for what each request asks and how it ends.
-    pub requests: bool,
+    /// Lines for what each request asks and how it ends; `None`: no such lines.
+    pub requests: Option<RequestLogSettings>,
     /// Engine metrics and the regular statistics line.
     pub stats: bool,
     pub stats_interval: Duration,
+}
+
+/// How a line of the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// vLLM's.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// The format of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "text" => Some(Self::Text),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+/// How much of a request is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequestLogSettings {
+    /// Where Python would cut texts and lists of tokens: a negative limit counts from the end.
+    pub max_len: Option<i64>,
+    /// The text of replies.
+    pub outputs: bool,
+    /// With `outputs`, each piece of a stream too.
+    pub deltas: bool,
 }
 
 /// Severity, least severe first.

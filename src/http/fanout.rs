@@ -4,7 +4,8 @@ use super::account::{Account, Siblings};
 use super::call::Call;
 use super::frontend::Frontend;
 use super::prompt::TokenPrompt;
-use super::request::{GenerateFields, Sampling};
+use super::request::{Described, GenerateFields, Sampling};
+use super::request_log::{FanoutLog, RequestLog};
 use crate::engine::{Generation, NewRequest, Refused, Reservation};
 use crate::error::ApiError;
 use crate::telemetry::request::Outcome;
@@ -60,6 +61,8 @@ pub struct Origin<'a> {
     pub numbers_prompts: bool,
     pub headers: &'a HeaderMap,
     pub call: Call,
+    /// `None` when requests are not logged.
+    pub log: Option<RequestLog>,
 }
 
 impl Origin<'_> {
@@ -74,8 +77,7 @@ impl Origin<'_> {
 
 /// All generations of one request, prompt by prompt.
 pub struct Fanout {
-    /// The reply's id, when what happens to requests is logged.
-    logged: Option<String>,
+    log: Option<FanoutLog>,
     call: Call,
     parts: Vec<Part>,
     emission: Emission,
@@ -87,9 +89,8 @@ pub struct Fanout {
 
 impl Drop for Fanout {
     fn drop(&mut self) {
-        let is_over = self.parts.iter().all(|part| part.generation.is_none());
-        if let Some(id) = self.logged.take().filter(|_| !is_over) {
-            log::info!("Request {id:?} aborted.");
+        if let Some(log) = &self.log {
+            log.dropped(self.parts.iter().map(|part| part.generation.is_some()));
         }
     }
 }
@@ -113,55 +114,71 @@ impl Frontend {
         first: Reservation,
         jobs: Vec<Job>,
     ) -> Result<Fanout, ApiError> {
-        let Origin { id, headers, ref call, .. } = origin;
-        let logged = self.options.log_requests.then(|| id.to_owned());
-        let interval = jobs.first().map_or(1, |job| job.sampling.stream_interval);
-        if let Some(job) = jobs.first() {
-            call.resolved(id, &job.sampling);
-        }
-        let mut parts = Vec::new();
-        let mut first = Some(first);
-        for (index, Job { prompt, mut sampling }) in jobs.into_iter().enumerate() {
-            let fields = &request.sampling;
-            let len = prompt.tokens.len();
-            fields.finish(&mut sampling, &self.options.limits, &self.defaults, self.eos, len)?;
-            check_rank(headers)?;
-            prompt.check(self.options.limits.max_model_len)?;
-            self.tokenise_bad_words(&mut sampling).await?;
-            let engine_id = origin.engine_id(index);
-            if logged.is_some() {
-                let params = &sampling.params;
-                log::info!(
-                    "Received request {engine_id:?}: params: {params:?}, lora_request: None."
-                );
-            }
-            let mut room = match first.take() {
-                Some(room) => room,
-                None => self.engine.reserve(sampling.n)?,
-            };
-            let siblings = Siblings::new(sampling.n);
-            for k in 0..sampling.n {
-                let mut params = sampling.params.clone();
-                params.seed = params.seed.map(|seed| seed.wrapping_add(k as i64));
-                let account = Account::open(call, &siblings, &engine_id, &params, len);
-                let new = NewRequest {
-                    prompt: prompt.tokens.clone(),
-                    params,
-                    priority: priority(headers).unwrap_or(request.priority),
-                    cache_salt: request.cache_salt.as_deref().map(Arc::from),
-                    timeline: account.timeline(),
-                };
-                parts.push(self.part(room.start(new)?, account, &prompt, &sampling));
-            }
-        }
-        if let Some(id) = &logged {
-            log::info!("Added request {id:?}.");
-        }
+        let (interval, n) = jobs.first().map_or((1, 1), |job| {
+            origin.call.resolved(origin.id, &job.sampling);
+            (job.sampling.stream_interval, job.sampling.n)
+        });
         let emission = match request.stream {
             true => Emission::Every(interval.max(self.options.stream_interval).max(1)),
             false => Emission::AtEnd,
         };
-        Ok(Fanout { logged, call: origin.call, parts, emission, turn: 0, shown: None })
+        let log = origin.log.clone().map(|log| FanoutLog::new(log, n, request.stream));
+        let call = origin.call.clone();
+        let mut fanout = Fanout { log, call, parts: Vec::new(), emission, turn: 0, shown: None };
+        let mut first = Some(first);
+        for (index, job) in jobs.into_iter().enumerate() {
+            let id = origin.engine_id(index);
+            if let Some(log) = &origin.log {
+                let (fields, sampling) = (&request.sampling, &job.sampling);
+                log.received(&id, &job.prompt, &Described { fields, sampling });
+            }
+            let started = self.start_job(request, &origin, &id, first.take(), job).await;
+            if let (Some(log), Err(error)) = (&origin.log, &started) {
+                log.failed(&id, error);
+            }
+            fanout.parts.append(&mut started?);
+            if let Some(log) = &mut fanout.log {
+                log.added(id);
+            }
+        }
+        Ok(fanout)
+    }
+
+    /// Starts the generations of one prompt, which the engine knows as `id`.
+    async fn start_job(
+        &self,
+        request: &GenerateFields,
+        origin: &Origin<'_>,
+        id: &str,
+        room: Option<Reservation>,
+        Job { prompt, mut sampling }: Job,
+    ) -> Result<Vec<Part>, ApiError> {
+        let headers = origin.headers;
+        let (limits, len) = (&self.options.limits, prompt.tokens.len());
+        request.sampling.finish(&mut sampling, limits, &self.defaults, self.eos, len)?;
+        check_rank(headers)?;
+        prompt.check(limits.max_model_len)?;
+        self.tokenise_bad_words(&mut sampling).await?;
+        let mut room = match room {
+            Some(room) => room,
+            None => self.engine.reserve(sampling.n)?,
+        };
+        let mut parts = Vec::with_capacity(sampling.n);
+        let siblings = Siblings::new(sampling.n);
+        for k in 0..sampling.n {
+            let mut params = sampling.params.clone();
+            params.seed = params.seed.map(|seed| seed.wrapping_add(k as i64));
+            let account = Account::open(&origin.call, &siblings, id, &params, len);
+            let new = NewRequest {
+                prompt: prompt.tokens.clone(),
+                params,
+                priority: priority(headers).unwrap_or(request.priority),
+                cache_salt: request.cache_salt.as_deref().map(Arc::from),
+                timeline: account.timeline(),
+            };
+            parts.push(self.part(room.start(new)?, account, &prompt, &sampling));
+        }
+        Ok(parts)
     }
 
     fn part(
@@ -238,10 +255,16 @@ impl Fanout {
                 Poll::Ready(Some(Ok(()))) => {
                     self.turn = at + 1;
                     self.shown = Some(at);
+                    if let Some(log) = &mut self.log {
+                        log.output(at, &self.parts[at].output);
+                    }
                     return Poll::Ready(Some(Ok(at)));
                 }
                 Poll::Ready(Some(Err(error))) => {
                     self.call.failed(&error);
+                    if let Some(log) = &self.log {
+                        log.failed(at, &error);
+                    }
                     self.parts.clear();
                     return Poll::Ready(Some(Err(error)));
                 }
@@ -249,7 +272,11 @@ impl Fanout {
                 Poll::Pending => open = true,
             }
         }
-        if open { Poll::Pending } else { Poll::Ready(None) }
+        if open {
+            return Poll::Pending;
+        }
+        self.log.iter_mut().for_each(FanoutLog::ended);
+        Poll::Ready(None)
     }
 
     /// Waits until every part has ended.
@@ -257,7 +284,10 @@ impl Fanout {
         let mut outputs: Vec<Output> = self.parts.iter().map(|_| Output::default()).collect();
         loop {
             match std::future::poll_fn(|cx| self.poll_output(cx)).await {
-                None => return Ok(outputs),
+                None => {
+                    self.log.iter().for_each(|log| log.replies(&outputs));
+                    return Ok(outputs);
+                }
                 Some(at) => {
                     let at = at?;
                     outputs[at] = std::mem::take(&mut self.parts[at].output);

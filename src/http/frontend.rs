@@ -2,7 +2,7 @@
 
 use super::chat::ContentFormat;
 use super::request::{GenerateFields, Limits};
-use crate::config::VLLM_VERSION;
+use crate::config::{RequestLogSettings, VLLM_VERSION};
 use crate::engine::EngineHandle;
 use crate::error::ApiError;
 use crate::model::{ChatTemplate, GenerationDefaults, Tokenizer};
@@ -38,8 +38,8 @@ pub struct Options {
     pub skip_model_name_validation: bool,
     /// A log line for each reply.
     pub access_log: bool,
-    /// Log lines for what each request asks and how it ends; never its text.
-    pub log_requests: bool,
+    /// Log lines for what each request asks and how it ends; `None`: no such lines.
+    pub log_requests: Option<RequestLogSettings>,
     pub default_chat_template_kwargs: Map<String, Value>,
     /// `None` reads it off the template.
     pub chat_template_content_format: Option<ContentFormat>,
@@ -81,7 +81,7 @@ impl Options {
             trust_request_mm_kwargs: false,
             skip_model_name_validation: false,
             access_log: false,
-            log_requests: false,
+            log_requests: None,
             default_chat_template_kwargs: Map::new(),
             chat_template_content_format: None,
             response_role: "assistant".to_owned(),

@@ -22,6 +22,7 @@ mod operations;
 mod prompt;
 mod reply;
 mod request;
+mod request_log;
 mod respond;
 mod routes;
 mod schema;

@@ -3,7 +3,7 @@
 use super::call::Call;
 use super::egress::{Egress, Sending, Watched};
 use super::frontend::Frontend;
-use super::{guard, routes};
+use super::{guard, request_log, routes};
 use crate::telemetry::logs;
 use hyper::Request;
 use hyper::server::conn::http1;
@@ -30,6 +30,7 @@ pub async fn serve(
     frontend: Arc<Frontend>,
     shutdown: impl Future<Output = ()>,
 ) {
+    request_log::announce(&frontend.options);
     let (stop, stopped) = watch::channel(false);
     let room =
         Arc::new(Semaphore::new(frontend.options.max_connections.min(Semaphore::MAX_PERMITS)));
@@ -105,7 +106,12 @@ async fn serve_connection(stream: TcpStream, client: Client, mut stopped: watch:
             let response = routes::respond_to(frontend, call.clone(), request).await;
             call.replied(response.status());
             if let Some(said) = said {
-                log::info!(target: logs::ACCESS, "{peer} - {said} {}", response.status());
+                log::info!(
+                    target: logs::ACCESS,
+                    request_id:% = request_log::reply_id(&response),
+                    trace_id:% = request_log::TraceId(call.span());
+                    "{peer} - {said} {}", response.status()
+                );
             }
             Ok::<_, Infallible>(guard::hold(response, (busy, Sending::new(call, egress))))
         }

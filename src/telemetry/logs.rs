@@ -1,12 +1,19 @@
-//! Log lines in vLLM's format, written by a thread of their own.
+//! Log lines, as vLLM's text or as JSON, written by a thread of their own.
 //!
 //! A caller formats its line and hands it over; when the writer falls behind by [`QUEUE`] lines,
 //! further ones are dropped and counted, and the count is logged once there is room. So neither
 //! the engine nor a request ever waits for a terminal or a full pipe.
+//!
+//! Lines that concern a request carry its ids as key-values, under [`REQUEST_ID`] and
+//! [`TRACE_ID`]; a key with an empty value counts as absent.
+
+mod format;
+
+pub use format::{REQUEST_ID, TRACE_ID, Visible};
 
 use crate::config::{LogLevel, LoggingSettings};
+use format::{Format, now};
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -75,6 +82,7 @@ pub fn init(settings: &LoggingSettings) -> Result<Option<LogGuard>, log::SetLogg
         std::io::stdout().is_terminal()
     };
     let format = Format {
+        kind: settings.format,
         prefix: settings.prefix.clone(),
         pid: std::process::id(),
         color: settings.color.unwrap_or(terminal),
@@ -136,8 +144,16 @@ fn write_all(
         match dropped.swap(0, Relaxed) {
             0 => {}
             lost => {
-                let text = format_args!("{lost} log lines were dropped: output is too slow");
-                let line = format.line(Level::Warn, file!(), line!(), text, &now());
+                let line = format.record(
+                    &Record::builder()
+                        .level(Level::Warn)
+                        .target(module_path!())
+                        .file(Some(file!()))
+                        .line(Some(line!()))
+                        .args(format_args!("{lost} log lines were dropped: output is too slow"))
+                        .build(),
+                    now(),
+                );
                 let _ = out.write_all(line.as_bytes());
             }
         }
@@ -171,12 +187,7 @@ impl Log for Logger {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let line = if [ACCESS, SERVER].contains(&record.target()) {
-            self.format.server_line(record.level(), record.args())
-        } else {
-            let (file, line) = (record.file().unwrap_or("?"), record.line().unwrap_or(0));
-            self.format.line(record.level(), file, line, *record.args(), &now())
-        };
+        let line = self.format.record(record, now());
         if self.jobs.try_send(Job::Line(line)).is_err() {
             self.dropped.fetch_add(1, Relaxed);
             LOST.fetch_add(1, Relaxed);
@@ -184,95 +195,6 @@ impl Log for Logger {
     }
 
     fn flush(&self) {}
-}
-
-/// How lines look.
-#[derive(Clone)]
-struct Format {
-    prefix: String,
-    pid: u32,
-    color: bool,
-    /// Whether places are shown with their folders.
-    paths: bool,
-}
-
-const RESET: &str = "\x1b[0m";
-const GREY: &str = "\x1b[90m";
-
-impl Format {
-    /// `(APIServer pid=N) INFO 11-23 15:32:30 [file.rs:line] message`; `time` is `11-23 15:32:30`.
-    fn line(
-        &self,
-        level: Level,
-        file: &str,
-        line: u32,
-        message: std::fmt::Arguments,
-        time: &str,
-    ) -> String {
-        let (name, color) = match level {
-            Level::Error => ("ERROR", "\x1b[31m"),
-            Level::Warn => ("WARNING", "\x1b[33m"),
-            Level::Info => ("INFO", "\x1b[32m"),
-            Level::Debug | Level::Trace => ("DEBUG", "\x1b[37m"),
-        };
-        let name_only = file.rsplit('/').next().unwrap_or(file);
-        let place = if self.paths { file.trim_start_matches("src/") } else { name_only };
-        let (prefix, pid) = (&self.prefix, self.pid);
-        let head = if self.color {
-            format!(
-                "{prefix}\x1b[0;36m(APIServer pid={pid})\x1b[0;0m {color}{name}{RESET} \
-                 {GREY}{time}{RESET} {GREY}[{place}:{line}]{RESET} "
-            )
-        } else {
-            format!("{prefix}(APIServer pid={pid}) {name} {time} [{place}:{line}] ")
-        };
-        let message = message.to_string();
-        let mut out = String::with_capacity(head.len() + message.len() + 1);
-        for (i, part) in message.split('\n').enumerate() {
-            if i > 0 {
-                // What vLLM puts between the lines of one message.
-                out.push_str("\r\n");
-            }
-            out.push_str(&head);
-            out.push_str(part);
-        }
-        out.push('\n');
-        out
-    }
-
-    /// `INFO:     message`, as uvicorn writes it.
-    fn server_line(&self, level: Level, message: &std::fmt::Arguments) -> String {
-        let (name, color) = match level {
-            Level::Error => ("ERROR", "\x1b[31m"),
-            Level::Warn => ("WARNING", "\x1b[33m"),
-            Level::Info => ("INFO", "\x1b[32m"),
-            Level::Debug => ("DEBUG", "\x1b[36m"),
-            Level::Trace => ("TRACE", "\x1b[34m"),
-        };
-        let gap = 9 - name.len();
-        if self.color {
-            format!("{color}{name}{RESET}:{:gap$}{message}\n", "")
-        } else {
-            format!("{name}:{:gap$}{message}\n", "")
-        }
-    }
-}
-
-/// Local time as `11-23 15:32:30`.
-fn now() -> String {
-    let seconds = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs()) as libc::time_t;
-    // SAFETY: an all-zero `tm` is a valid value, also for its pointer to a zone name.
-    let mut local: libc::tm = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are valid for the call, and `localtime_r` keeps neither.
-    unsafe { libc::localtime_r(&seconds, &mut local) };
-    let mut text = String::with_capacity(14);
-    let date = (local.tm_mon + 1, local.tm_mday);
-    // Writing to a string cannot fail.
-    let _ = write!(text, "{:02}-{:02} ", date.0, date.1);
-    let _ = write!(text, "{:02}:{:02}:{:02}", local.tm_hour, local.tm_min, local.tm_sec);
-    text
 }
 
 #[cfg(test)]

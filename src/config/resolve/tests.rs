@@ -49,7 +49,7 @@ fn the_table_is_sound() {
             assert!(flag.choices.contains(&value), "{}: {value}", flag.name);
         }
     }
-    assert_eq!(table::flags().filter(|flag| flag.name.starts_with("--glassbox-")).count(), 4);
+    assert_eq!(table::flags().filter(|flag| flag.name.starts_with("--glassbox-")).count(), 5);
 }
 
 #[test]
@@ -172,4 +172,33 @@ fn refused_flags_may_ask_for_what_happens_anyway() {
     settings(&["m", "-tp", "1", "--no-enable-lora", "--uds", "None", "--quantization="]);
     settings(&["m", "--kv-cache-dtype=auto", "--allowed-origins=[]", "--no-async-scheduling"]);
     settings(&["m", "--hf-overrides", "{}", "--runner", "auto", "--enforce-eager"]);
+}
+
+#[test]
+fn the_flag_decides_how_the_log_is_written() {
+    let json = [("GLASSBOX_LOG_FORMAT", "json")];
+    let of = |args: &[&str], vars: &[_]| with_env(args, vars).expect("settings").logging.format;
+    assert_eq!(of(&["m"], &[]), LogFormat::Text);
+    assert_eq!(of(&["m"], &json), LogFormat::Json);
+    assert_eq!(of(&["m", "--glassbox-log-format", "text"], &json), LogFormat::Text);
+    assert_eq!(of(&["m", "--glassbox-log-format", "json"], &[]), LogFormat::Json);
+}
+
+#[test]
+fn outputs_are_logged_only_with_requests() {
+    let refused = error(&["m", "--enable-log-outputs"]);
+    assert_eq!(refused, "Error: --enable-log-outputs requires --enable-log-requests");
+    assert_eq!(settings(&["m", "--max-log-len", "5"]).logging.requests, None);
+    let plain = settings(&["m", "--enable-log-requests"]).logging.requests;
+    assert_eq!(plain, Some(RequestLogSettings { max_len: None, outputs: false, deltas: true }));
+    let all = settings(&[
+        "m",
+        "--enable-log-requests",
+        "--enable-log-outputs",
+        "--no-enable-log-deltas",
+        "--max-log-len",
+        "-5",
+    ]);
+    let wanted = RequestLogSettings { max_len: Some(-5), outputs: true, deltas: false };
+    assert_eq!(all.logging.requests, Some(wanted));
 }

@@ -22,7 +22,9 @@ pub(super) const FRONTEND: &[Flag] = &[
     later("--tool-parser-plugin", Text, text(""), PYTHON),
     later("--tool-strict-level", Text, text("auto"), NOT_YET),
     later("--tool-server", Text, NONE, NOT_YET).optional(),
-    later("--max-log-len", Int, NONE, NOT_YET).optional(),
+    flag("--max-log-len", Int, NONE).optional().help(
+        "Characters or token ids of a prompt or a reply that are logged; no limit by default.",
+    ),
     flag("--enable-prompt-tokens-details", Toggle, OFF)
         .help("Report in `usage` how many prompt tokens came from the prefix cache."),
     later("--enable-per-request-metrics", Toggle, OFF, NOT_YET),
@@ -31,8 +33,11 @@ pub(super) const FRONTEND: &[Flag] = &[
         .help("Send usage with every chunk of every stream, asked for or not."),
     later("--sse-keep-alive-interval", Int, int(0), NOT_YET),
     later("--enable-tokenizer-info-endpoint", Toggle, OFF, NOT_YET),
-    later("--enable-log-outputs", Toggle, OFF, NOT_YET),
-    later("--enable-log-deltas", Toggle, ON, NOT_YET),
+    flag("--enable-log-outputs", Toggle, OFF).help(
+        "Log the text of replies, and at DEBUG their token ids; needs --enable-log-requests.",
+    ),
+    flag("--enable-log-deltas", Toggle, ON)
+        .help("With --enable-log-outputs, log each piece of a stream too, not only its whole."),
     later("--cohere-is-reasoning-model", Toggle, ON, OTHER_MODELS),
     later("--cohere-format", Text, text("cmd4"), OTHER_MODELS),
     later("--anthropic-disabled-thinking-effort", Text, text("auto"), NOT_YET),

@@ -15,4 +15,7 @@ pub(super) const GLASSBOX: &[Flag] = &[
     flag("--glassbox-trace-level", Text, text("phases"))
         .choices(&["request", "phases", "steps"])
         .help("What a traced request shows: one span, its phases, or steps of the engine too."),
+    flag("--glassbox-log-format", Text, NONE)
+        .choices(&["text", "json"])
+        .help("The log: vLLM's lines, or a JSON object a line. Wins over GLASSBOX_LOG_FORMAT."),
 ];

@@ -16,6 +16,7 @@ use super::json::{Dict, Int, Json, to_str};
 use super::prompt::{LengthRules, TokenPrompt};
 use super::reply::{random_id, unix_time};
 use super::request::{ChatRequest, Conversation, ToolChoice};
+use super::request_log::{RequestLog, with_reply_id};
 use super::{respond, sse};
 use crate::error::ApiError;
 use crate::model::{ChatTemplate, RenderInput, TemplateError};
@@ -36,6 +37,9 @@ pub async fn create(
     let (request, surrogates) = read(&headers, body, ChatRequest::new)?;
     call.asks_for(&request.common);
     call.arrived();
+    let id = request_id("chatcmpl-", &headers, request.common.request_id.as_deref(), random_id);
+    let log = RequestLog::new(&frontend.options, &id, call.span());
+    log.iter().for_each(|log| log.body(body));
     frontend.check_model(request.common.model.as_deref())?;
     surrogates?;
     let room = frontend.engine.reserve(request.common.sampling.reserve_n())?;
@@ -63,22 +67,21 @@ pub async fn create(
     if request.common.use_beam_search {
         return Err(ApiError::not_implemented("Beam search"));
     }
-    let id = request_id("chatcmpl-", &headers, request.common.request_id.as_deref(), random_id);
-    let replies = Replies::new(&frontend, &request, id, unix_time(), &prompt, &messages);
+    let replies = Replies::new(&frontend, &request, id.clone(), unix_time(), &prompt, &messages);
     let job = Job { prompt, sampling };
     let origin =
-        Origin { id: &replies.id, numbers_prompts: false, headers: &headers, call: call.clone() };
+        Origin { id: &id, numbers_prompts: false, headers: &headers, call: call.clone(), log };
     let fanout = frontend.start(&request.common, origin, room, vec![job]).await;
     let fanout = fanout.inspect_err(|error| call.failed(error));
     if request.common.stream {
         let (usage, continuous) = frontend.usage_options(&request.common);
         let chunks = stream::ChatChunks::new(frontend, replies, usage, continuous);
-        return Ok(respond::events(sse::body(fanout, chunks)));
+        return Ok(with_reply_id(respond::events(sse::body(fanout, chunks)), id));
     }
     let mut fanout = fanout?;
     let outputs = fanout.finish().await?;
     let response = replies.whole(&frontend, &outputs, &mut fanout);
-    Ok(with_load_metrics(&frontend, &headers, response))
+    Ok(with_reply_id(with_load_metrics(&frontend, &headers, response), id))
 }
 
 /// No tool parser is there yet, so the model cannot be made to call tools.

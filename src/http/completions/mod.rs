@@ -11,6 +11,7 @@ use super::headers::{request_id, with_load_metrics};
 use super::prompt::LengthRules;
 use super::reply::{random_id, unix_time};
 use super::request::{CompletionRequest, Prompt};
+use super::request_log::{RequestLog, with_reply_id};
 use super::{respond, sse};
 use crate::error::ApiError;
 use axum::body::Body;
@@ -28,6 +29,9 @@ pub async fn create(
     let (mut request, surrogates) = read(&headers, body, CompletionRequest::new)?;
     call.asks_for(&request.common);
     call.arrived();
+    let id = request_id("cmpl-", &headers, request.common.request_id.as_deref(), random_id);
+    let log = RequestLog::new(&frontend.options, &id, call.span());
+    log.iter().for_each(|log| log.body(body));
     if request.common.stream && request.common.use_beam_search {
         let message = "Streaming is not currently supported with beam search";
         return Err(ApiError::bad_request(message));
@@ -42,22 +46,21 @@ pub async fn create(
     if request.common.use_beam_search {
         return Err(ApiError::not_implemented("Beam search"));
     }
-    let id = request_id("cmpl-", &headers, request.common.request_id.as_deref(), random_id);
     let sources = jobs.iter().map(|job| frontend.source(&request, &job.prompt)).collect();
-    let replies = Replies::new(&frontend, &request, id, unix_time(), sources);
+    let replies = Replies::new(&frontend, &request, id.clone(), unix_time(), sources);
     let origin =
-        Origin { id: &replies.id, numbers_prompts: true, headers: &headers, call: call.clone() };
+        Origin { id: &id, numbers_prompts: true, headers: &headers, call: call.clone(), log };
     let fanout = frontend.start(&request.common, origin, room, jobs).await;
     let fanout = fanout.inspect_err(|error| call.failed(error));
     if request.common.stream {
         let (usage, continuous) = frontend.usage_options(&request.common);
         let chunks = stream::CompletionChunks::new(frontend, replies, usage, continuous);
-        return Ok(respond::events(sse::body(fanout, chunks)));
+        return Ok(with_reply_id(respond::events(sse::body(fanout, chunks)), id));
     }
     let mut fanout = fanout?;
     let outputs = fanout.finish().await?;
     let response = replies.whole(&frontend, &outputs, &mut fanout);
-    Ok(with_load_metrics(&frontend, &headers, response))
+    Ok(with_reply_id(with_load_metrics(&frontend, &headers, response), id))
 }
 
 /// Refuses prompts of a kind that this server or model cannot take.

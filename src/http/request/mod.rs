@@ -16,5 +16,5 @@ mod tokenize;
 pub use chat::{ChatRequest, Conversation, ToolChoice};
 pub use completion::{CompletionRequest, Prompt};
 pub use generate::{GenerateFields, Side};
-pub use sampling::{Limits, Sampling};
+pub use sampling::{Described, Limits, Sampling};
 pub use tokenize::{DetokenizeRequest, TokenizeInput, TokenizeRequest};

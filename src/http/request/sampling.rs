@@ -1,5 +1,9 @@
 //! Sampling parameters: from the fields of a request to numbers within their ranges.
 
+mod describe;
+
+pub use describe::Described;
+
 use super::super::json::{Int, Json, repr};
 use super::fields::Fields;
 use super::ranges::*;

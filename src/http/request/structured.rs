@@ -178,6 +178,11 @@ impl Constraints {
         Ok(Self(members))
     }
 
+    /// Whether the request asks for none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// The checks that vLLM leaves to the engine, then the answer that Glassbox has.
     pub fn check(&self) -> Result<(), ApiError> {
         let Some(fields) = self.0.as_ref().map(Fields) else { return Ok(()) };
