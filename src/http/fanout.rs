@@ -130,7 +130,8 @@ impl Frontend {
             let id = origin.engine_id(index);
             if let Some(log) = &origin.log {
                 let (fields, sampling) = (&request.sampling, &job.sampling);
-                log.received(&id, &job.prompt, &Described { fields, sampling });
+                let prompt = (job.prompt.text.as_deref(), &*job.prompt.tokens);
+                log.received(&id, prompt, Described { fields, sampling });
             }
             let started = self.start_job(request, &origin, &id, first.take(), job).await;
             if let (Some(log), Err(error)) = (&origin.log, &started) {

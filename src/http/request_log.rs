@@ -7,7 +7,6 @@
 use super::fanout::Output;
 use super::frontend::Options;
 use super::json::{self, str_repr};
-use super::prompt::TokenPrompt;
 use crate::config::RequestLogSettings;
 use crate::error::ApiError;
 use crate::telemetry::logs::Visible;
@@ -89,23 +88,33 @@ impl RequestLog {
     }
 
     /// A prompt with its parameters, under the engine's id for it.
-    pub fn received(&self, engine_id: &str, prompt: &TokenPrompt, params: &dyn Display) {
-        self.prompt(engine_id, prompt.text.as_deref(), Some(&prompt.tokens));
-        let Self { id, trace, .. } = self;
+    pub fn received(
+        &self,
+        engine_id: &str,
+        (text, tokens): (Option<&str>, &[Token]),
+        params: impl Display,
+    ) {
+        let (Self { id, trace, .. }, max) = (self, self.settings.max_len);
+        log::debug!(
+            request_id:% = id, trace_id:% = trace;
+            "Request {} details: prompt: {}, prompt_token_ids: {}, prompt_embeds shape: None.",
+            Visible(engine_id), OrNone(text.map(|text| CutText(text, max))),
+            CutTokens(tokens, max)
+        );
         log::info!(
             request_id:% = id, trace_id:% = trace;
             "Received request {}: params: {params}, lora_request: None.", Visible(engine_id)
         );
     }
 
-    fn prompt(&self, engine_id: &str, text: Option<&str>, tokens: Option<&[Token]>) {
-        let (Self { id, trace, .. }, max) = (self, self.settings.max_len);
-        log::debug!(
-            request_id:% = id, trace_id:% = trace;
-            "Request {} details: prompt: {}, prompt_token_ids: {}, prompt_embeds shape: None.",
-            Visible(engine_id), OrNone(text.map(|text| CutText(text, max))),
-            OrNone(tokens.map(|tokens| CutTokens(tokens, max)))
-        );
+    /// A prompt that is only tokenised, or tokens that only become text.
+    pub fn tokenised(&self, text: Option<&str>, tokens: &[Token]) {
+        self.received(&self.id, (text, tokens), "None");
+    }
+
+    /// Whether prompts are shown, so that a text must be kept for it.
+    pub fn shows_prompts(&self) -> bool {
+        log::log_enabled!(Level::Debug)
     }
 
     /// The engine has taken a generation: the `k`th of the `n` of a prompt.

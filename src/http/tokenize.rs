@@ -2,8 +2,11 @@
 
 use super::body::{blocking, read};
 use super::frontend::Frontend;
+use super::headers::request_id;
 use super::json::Int;
+use super::reply::random_id;
 use super::request::{DetokenizeRequest, TokenizeInput, TokenizeRequest};
+use super::request_log::RequestLog;
 use super::respond;
 use crate::error::ApiError;
 use crate::types::Token;
@@ -26,6 +29,7 @@ pub async fn tokenize(
     body: &[u8],
 ) -> Result<Response<Body>, ApiError> {
     let (request, surrogates) = read(headers, body, TokenizeRequest::new)?;
+    let log = request_log(frontend, headers, body);
     frontend.check_model(request.model.as_deref())?;
     surrogates?;
     let text = match request.input {
@@ -36,7 +40,9 @@ pub async fn tokenize(
             blocking(body.len(), render)?.0
         }
     };
+    let shown = log.as_ref().filter(|log| log.shows_prompts()).map(|_| text.clone());
     let encoded = frontend.encoder.encode(text, request.add_special_tokens, None).await?;
+    log.iter().for_each(|log| log.tokenised(shown.as_deref(), &encoded.tokens));
     let piece = |token: &Token| frontend.encoder.token_piece(*token).unwrap_or_default();
     Ok(respond::json(&Tokens {
         count: encoded.tokens.len(),
@@ -44,6 +50,14 @@ pub async fn tokenize(
         tokens: &encoded.tokens,
         token_strs: request.return_token_strs.then(|| encoded.tokens.iter().map(piece).collect()),
     }))
+}
+
+/// The log of a request, if requests are logged; what it sent is there already.
+fn request_log(frontend: &Frontend, headers: &HeaderMap, body: &[u8]) -> Option<RequestLog> {
+    let id = request_id("tokenize-", headers, None, random_id);
+    let log = RequestLog::new(&frontend.options, &id, None)?;
+    log.body(body);
+    Some(log)
 }
 
 #[derive(Serialize)]
@@ -58,10 +72,12 @@ pub fn detokenize(
     body: &[u8],
 ) -> Result<Response<Body>, ApiError> {
     let (request, _) = read(headers, body, DetokenizeRequest::new)?;
+    let log = request_log(frontend, headers, body);
     frontend.check_model(request.model.as_deref())?;
     let token = |id: &Int| Token::try_from(id.saturate());
     let tokens: Result<Vec<Token>, _> = request.tokens.iter().map(token).collect();
     let tokens =
         tokens.map_err(|_| ApiError::bad_request("number too large to fit in target type"))?;
+    log.iter().for_each(|log| log.tokenised(None, &tokens));
     Ok(respond::json(&Text { prompt: frontend.encoder.decode(&tokens, false) }))
 }

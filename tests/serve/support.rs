@@ -44,7 +44,9 @@ pub fn start(args: &[&str]) -> Server {
         let read = stdout.read_line(&mut line).expect("lines of text");
         assert!(read > 0, "the server ended before it listened");
     }
-    server.address = line.split(READY).last().unwrap_or_default().trim().to_owned();
+    let address = line.split(READY).last().unwrap_or_default();
+    // In a log of JSON, a quote follows.
+    server.address = address.split(['"', '\n']).next().unwrap_or_default().to_owned();
     server.stdout = Some(stdout);
     server
 }
