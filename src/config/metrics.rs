@@ -82,8 +82,8 @@ fn defaults(family: BucketFamily) -> &'static [f64] {
 /// 1, 2, 5, 10, 20, … up to `most`.
 fn one_two_five(most: usize) -> Vec<f64> {
     let powers = std::iter::successors(Some(1u64), |power| power.checked_mul(10));
-    let all = powers.flat_map(|power| [1, 2, 5].map(|digit| power.saturating_mul(digit)));
-    all.take_while(|bound| *bound <= most as u64).map(|bound| bound as f64).collect()
+    let all = powers.flat_map(|power| [1, 2, 5].map(|digit| power.checked_mul(digit)));
+    all.flatten().take_while(|bound| *bound <= most as u64).map(|bound| bound as f64).collect()
 }
 
 /// Reads `--custom-histogram-buckets` and `--show-hidden-metrics-for-version`.

@@ -7,6 +7,7 @@ mod bad_input;
 mod collector;
 mod golden;
 mod lifecycle;
+mod metrics;
 mod replies;
 mod support;
 mod traces;

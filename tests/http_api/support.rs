@@ -1,13 +1,16 @@
 //! A server over the simulated device, and a client that sends exactly the bytes it is given.
 
-use glassbox::engine::{self, EngineConfig, EngineHandle};
-use glassbox::http::{Frontend, Limits, Options, serve, system_fingerprint};
+use glassbox::config::Env;
+use glassbox::config::memory::KvPlan;
+use glassbox::engine::{self, EngineConfig, EngineHandle, StepHistograms};
+use glassbox::http::{Frontend, Limits, Options, paths, serve, system_fingerprint};
 use glassbox::model::{
     ChatTemplate, GenerationDefaults, GenerationSource, Tokenizer, TokenizerFiles,
 };
 use glassbox::runner;
 use glassbox::runner::sim::{SimBackend, SimConfig};
 use glassbox::scheduler::SchedulerConfig;
+use glassbox::telemetry::metrics::{Health, Metrics, MetricsConfig, Snapshot, Steps};
 use glassbox::telemetry::trace::Tracer;
 use glassbox::types::{Clock, Policy};
 use std::io::{Read, Write};
@@ -127,11 +130,38 @@ fn frontend(options: Options, engine: EngineHandle) -> Frontend {
         Some(&file("generation_config.json")),
         &serde_json::Map::new(),
     );
-    let metrics = Box::new(|| "# metrics\n".to_owned());
+    let metrics = metrics();
+    let render = {
+        let (metrics, status) = (metrics.clone(), engine.shared_status());
+        Box::new(move |format| {
+            let StepHistograms { iteration_tokens, time, device_time } = &status.steps;
+            let steps = Steps { tokens: iteration_tokens, time, device_time };
+            metrics.render(&Snapshot::idle(steps), &Health::default(), format)
+        })
+    };
     let (tokenizer, template) =
         (tokenizer.expect("tokenizer"), template.expect("template").map(Arc::new));
-    Frontend::new(options, engine, &tokenizer, template, defaults.expect("defaults"), metrics)
+    let defaults = defaults.expect("defaults");
+    Frontend::new(options, engine, &tokenizer, template, defaults, metrics, render)
         .expect("a byte-level tokenizer")
+}
+
+fn metrics() -> Arc<Metrics> {
+    let args = ["glassbox", "serve", MODEL, "--block-size", "64"].map(str::to_owned);
+    let settings = glassbox::config::parse(&args, Env::read(|_| None)).expect("good flags");
+    Arc::new(Metrics::new(&MetricsConfig {
+        model_name: "qwen3-tiny",
+        cache: &settings.cache,
+        plan: &KvPlan {
+            num_blocks: 100,
+            block_size: 64,
+            block_bytes: 1,
+            max_model_len: MAX_MODEL_LEN as usize,
+        },
+        settings: &settings.metrics,
+        shows_engine: true,
+        paths: &paths(),
+    }))
 }
 
 impl Drop for Server {

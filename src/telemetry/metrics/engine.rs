@@ -29,6 +29,28 @@ pub struct Snapshot<'a> {
     pub step_histograms: Steps<'a>,
 }
 
+impl<'a> Snapshot<'a> {
+    /// An engine that has done nothing.
+    pub fn idle(step_histograms: Steps<'a>) -> Self {
+        Self {
+            running: 0,
+            waiting: 0,
+            deferred: 0,
+            kv_cache_usage: 0.0,
+            prefix_cache_queries: 0,
+            prefix_cache_hits: 0,
+            preemptions: 0,
+            prompt_tokens: 0,
+            prompt_tokens_cached: 0,
+            generation_tokens: 0,
+            steps: 0,
+            finished: Finished::default(),
+            rejected_reqs: 0,
+            step_histograms,
+        }
+    }
+}
+
 /// What the engine's steps were like.
 #[derive(Clone, Copy, Debug)]
 pub struct Steps<'a> {

@@ -7,7 +7,7 @@ use super::text::{Counted, Labels, Measured, Page, Summed};
 use super::unix_seconds;
 use crate::types::Histogram;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use std::time::Duration;
 
 /// The handler of paths that lead nowhere.
@@ -40,24 +40,29 @@ pub struct HttpExchange {
     pub took: Duration,
 }
 
-/// When a series began, for its order and its time of creation.
+/// When a series began.
 #[derive(Debug, Default)]
-struct Birth(AtomicU64);
+struct Birth {
+    /// Among all series from 1 on; 0 for a series that was never used.
+    order: AtomicU64,
+    /// Seconds since the epoch, as bits.
+    time: AtomicU64,
+}
 
 impl Birth {
-    fn mark(&self) {
-        if self.0.load(Relaxed) == 0 {
-            // Of two that come first together one wins; they differ by nanoseconds.
-            let _ = self.0.compare_exchange(0, unix_seconds().to_bits(), Relaxed, Relaxed);
+    /// Of two that come first together one wins; their times differ by nanoseconds.
+    fn mark(&self, born: &AtomicU64) {
+        if self.order.load(Relaxed) == 0 {
+            self.time.store(unix_seconds().to_bits(), Relaxed);
+            let next = born.fetch_add(1, Relaxed) + 1;
+            let _ = self.order.compare_exchange(0, next, Release, Relaxed);
         }
     }
 
-    /// Seconds since the epoch; `None` for a series that was never used.
-    fn time(&self) -> Option<f64> {
-        match self.0.load(Relaxed) {
-            0 => None,
-            bits => Some(f64::from_bits(bits)),
-        }
+    /// The place among all series, and the seconds since the epoch.
+    fn get(&self) -> Option<(u64, f64)> {
+        let order = self.order.load(Acquire);
+        (order > 0).then(|| (order, f64::from_bits(self.time.load(Relaxed))))
     }
 }
 
@@ -87,6 +92,8 @@ pub struct HttpMetrics {
     /// By handler, then by method; made when first used.
     routes: Vec<OnceLock<Box<Route>>>,
     took: Histogram,
+    /// Series that were used.
+    born: AtomicU64,
     created: f64,
 }
 
@@ -98,6 +105,7 @@ impl HttpMetrics {
             sizes: handlers.iter().map(|_| Sizes::default()).collect(),
             routes: (0..handlers.len() * METHODS.len()).map(|_| OnceLock::new()).collect(),
             took: Histogram::of_seconds(&FINE_BOUNDS),
+            born: AtomicU64::new(0),
             handlers,
             created,
         }
@@ -118,15 +126,15 @@ impl HttpMetrics {
         let status = usize::from(exchange.status / 100).clamp(1, STATUSES.len()) - 1;
         let (born, count) = &route.by_status[status];
         count.fetch_add(1, Relaxed);
-        born.mark();
+        born.mark(&self.born);
         let sizes = &self.sizes[exchange.handler];
         sizes.count.fetch_add(1, Relaxed);
         sizes.request_bytes.fetch_add(exchange.request_bytes, Relaxed);
         sizes.response_bytes.fetch_add(exchange.response_bytes, Relaxed);
-        sizes.born.mark();
+        sizes.born.mark(&self.born);
         self.took.observe_time(exchange.took);
         route.took.observe_time(exchange.took);
-        route.born.mark();
+        route.born.mark(&self.born);
     }
 
     fn route(&self, handler: usize, method: usize) -> &Route {
@@ -159,15 +167,15 @@ impl HttpMetrics {
             .used()
             .filter_map(|(handler, method, route)| {
                 let labels = [("handler", handler), ("method", method)];
-                Some((route.born.time()?, labels, &route.took))
+                Some((route.born.get()?, labels, &route.took))
             })
             .collect();
-        series.sort_by(|a, b| a.0.total_cmp(&b.0));
+        series.sort_unstable_by_key(|(born, ..)| born.0);
         let measured: Vec<_> = series
             .iter()
-            .map(|(created, labels, histogram)| {
+            .map(|(born, labels, histogram)| {
                 let labels: Labels = labels;
-                Measured { labels, histogram, created: *created }
+                Measured { labels, histogram, created: born.1 }
             })
             .collect();
         let help = "Time of HTTP requests by path, to the end of the reply.";
@@ -181,18 +189,14 @@ impl HttpMetrics {
                 let statuses = STATUSES.iter().zip(&route.by_status);
                 statuses.filter_map(move |(status, (born, count))| {
                     let labels = [("handler", handler), ("method", method), ("status", *status)];
-                    Some((born.time()?, labels, count.load(Relaxed)))
+                    Some((born.get()?, labels, count.load(Relaxed)))
                 })
             })
             .collect();
-        series.sort_by(|a, b| a.0.total_cmp(&b.0));
+        series.sort_unstable_by_key(|(born, ..)| born.0);
         let counted: Vec<_> = series
             .iter()
-            .map(|(created, labels, count)| Counted {
-                labels,
-                value: *count as f64,
-                created: *created,
-            })
+            .map(|(born, labels, count)| Counted { labels, value: *count as f64, created: born.1 })
             .collect();
         let help = "HTTP requests by method, status and path.";
         page.counter("http_requests", help, &counted);
@@ -204,10 +208,10 @@ impl HttpMetrics {
             .iter()
             .zip(&self.sizes)
             .filter_map(|(handler, sizes)| {
-                Some((sizes.born.time()?, [("handler", *handler)], sizes))
+                Some((sizes.born.get()?, [("handler", *handler)], sizes))
             })
             .collect();
-        used.sort_by(|a, b| a.0.total_cmp(&b.0));
+        used.sort_unstable_by_key(|(born, ..)| born.0);
         let bytes: [(&str, &str, fn(&Sizes) -> &AtomicU64); 2] = [
             ("http_request_size_bytes", "Content-Length of HTTP requests by path.", |sizes| {
                 &sizes.request_bytes
@@ -221,11 +225,11 @@ impl HttpMetrics {
         for (name, help, sum) in bytes {
             let series: Vec<_> = used
                 .iter()
-                .map(|(created, labels, sizes)| Summed {
+                .map(|(born, labels, sizes)| Summed {
                     labels,
                     count: sizes.count.load(Relaxed),
                     sum: sum(sizes).load(Relaxed) as f64,
-                    created: *created,
+                    created: born.1,
                 })
                 .collect();
             page.summary(name, help, &series);
