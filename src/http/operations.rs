@@ -48,7 +48,8 @@ pub fn metrics(frontend: &Frontend, is_plain_get: bool, headers: &HeaderMap) -> 
 /// What a client would rather read, by its `Accept` headers. OpenMetrics has to be named; of two
 /// texts that are as welcome, the one that is named first wins over wildcards and later ones.
 fn preferred<'a>(accept: impl Iterator<Item = &'a str>) -> Format {
-    let (mut best, mut format) = ((0.0, false), Format::Plain);
+    // What is not wanted at all (q=0) is never better than this.
+    let (mut best, mut format) = ((0.0, true), Format::Plain);
     for range in accept.flat_map(|header| header.split(',')) {
         let mut parts = range.split(';').map(str::trim);
         let kind = parts.next().unwrap_or_default().to_ascii_lowercase();

@@ -212,7 +212,8 @@ impl HttpMetrics {
             })
             .collect();
         used.sort_unstable_by_key(|(born, ..)| born.0);
-        let bytes: [(&str, &str, fn(&Sizes) -> &AtomicU64); 2] = [
+        type Sum = fn(&Sizes) -> &AtomicU64;
+        let bytes: [(&str, &str, Sum); 2] = [
             ("http_request_size_bytes", "Content-Length of HTTP requests by path.", |sizes| {
                 &sizes.request_bytes
             }),

@@ -119,7 +119,18 @@ impl RequestMetrics {
         created: f64,
         step_tokens: &Histogram,
     ) {
-        let families: [(&str, &str, &Histogram); 16] = [
+        for (name, help, histogram) in self.families(step_tokens) {
+            let series = Measured { labels: &labels.all(), histogram, created };
+            page.histogram(&format!("vllm:{name}"), help, &[series]);
+        }
+    }
+
+    /// Names, what they mean, and the histograms, in vLLM's order.
+    fn families<'a>(
+        &'a self,
+        step_tokens: &'a Histogram,
+    ) -> [(&'a str, &'a str, &'a Histogram); 16] {
+        [
             ("request_prompt_tokens", "Prompt tokens of a request.", &self.prompt_tokens),
             (
                 "request_generation_tokens",
@@ -182,10 +193,6 @@ impl RequestMetrics {
                 "Prompt tokens of a request that were computed, not cached.",
                 &self.prefill_computed_tokens,
             ),
-        ];
-        for (name, help, histogram) in families {
-            let series = Measured { labels: &labels.all(), histogram, created };
-            page.histogram(&format!("vllm:{name}"), help, &[series]);
-        }
+        ]
     }
 }

@@ -224,7 +224,7 @@ fn escape(out: &mut String, value: &str) {
 
 /// Appends a value as the Python client writes it: Python's digits, but Go's switch to exponents.
 fn number(out: &mut String, value: f64) {
-    if value >= 0.0 && value < 1e6 && value.fract() == 0.0 && value.is_sign_positive() {
+    if (0.0..1e6).contains(&value) && value.fract() == 0.0 && value.is_sign_positive() {
         // Most values are small counts.
         let _ = write!(out, "{}.0", value as u64);
     } else if value.is_nan() {
