@@ -325,10 +325,9 @@ fn in_use(requests: &mut [Option<Request>], slot: Slot) -> &mut Request {
 /// Counts the token that `sequence` is about to get, and with the first one its prompt. Returns
 /// how many tokens that was.
 fn count_sample(counters: &Counters, sequence: &Sequence) -> u64 {
-    counters.generation_tokens.fetch_add(1, Relaxed);
     let mut tokens = 1;
     if sequence.output().is_empty() {
-        tokens += sequence.prompt_len as u64;
+        tokens += (sequence.prompt_len - sequence.cached.min(sequence.prompt_len)) as u64;
         counters.prompt_tokens.fetch_add(sequence.prompt_len as u64, Relaxed);
         counters.prompt_tokens_cached.fetch_add(sequence.cached as u64, Relaxed);
     }

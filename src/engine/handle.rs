@@ -165,21 +165,21 @@ impl Generation {
     /// after that, or when the engine died.
     pub async fn next(&mut self) -> Option<Generated> {
         let event = self.events.recv().await;
-        self.note_end(event.as_ref());
+        self.note(event.as_ref());
         event
     }
 
     /// The same for hand-written futures and streams.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Generated>> {
         let event = std::task::ready!(self.events.poll_recv(cx));
-        self.note_end(event.as_ref());
+        self.note(event.as_ref());
         Poll::Ready(event)
     }
 
     /// An event that is already there; `None` when there is none (yet).
     pub fn try_next(&mut self) -> Option<Generated> {
         let event = self.events.try_recv().ok()?;
-        self.note_end(Some(&event));
+        self.note(Some(&event));
         Some(event)
     }
 
@@ -191,7 +191,10 @@ impl Generation {
         }
     }
 
-    fn note_end(&mut self, event: Option<&Generated>) {
+    fn note(&mut self, event: Option<&Generated>) {
+        if let Some(Generated::Token { .. }) = event {
+            self.handle.shared.status.counters.generation_tokens.fetch_add(1, Relaxed);
+        }
         self.aborted |= matches!(event, Some(Generated::End(_)));
         self.ended |= match event {
             None | Some(Generated::End(_)) => true,

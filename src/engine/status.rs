@@ -24,6 +24,7 @@ pub struct Counters {
     pub prompt_tokens: AtomicU64,
     /// Those of them that came from the prefix cache.
     pub prompt_tokens_cached: AtomicU64,
+    /// Tokens that were read: not those that the engine made while a stop string ended the text.
     pub generation_tokens: AtomicU64,
     /// Prompt tokens looked up in the prefix cache, and found there.
     pub prefix_cache_queries: AtomicU64,
@@ -56,7 +57,7 @@ const STEP_SECONDS: [f64; 16] = [
 #[derive(Debug)]
 pub struct StepHistograms {
     /// vLLM's iteration tokens: of each step that gave tokens, those it gave, and the prompt
-    /// tokens of the prompts that it completed.
+    /// tokens of the prompts that it completed, but for cached ones.
     pub iteration_tokens: Histogram,
     /// From the plan to the last result.
     pub time: Histogram,

@@ -64,6 +64,16 @@ pub fn paths() -> Vec<&'static str> {
     ROUTES.iter().map(|(path, ..)| *path).collect()
 }
 
+/// Whether there is an endpoint for the method at the path.
+fn takes(path: &str, method: &Method) -> bool {
+    is_metrics(path)
+        || ROUTES.iter().any(|(known, methods, _)| *known == path && methods.contains(method))
+}
+
+fn is_metrics(path: &str) -> bool {
+    path.strip_prefix(METRICS).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// Answers any request.
 pub async fn respond_to<B>(
     frontend: Arc<Frontend>,
@@ -92,7 +102,9 @@ where
             unauthorized()
         } else {
             let path = path.to_owned();
-            let counting = metrics::begin(&frontend, &path, &request);
+            // To the instrumentation of vLLM's server, a wrong method is no path either.
+            let counted = if takes(&path, request.method()) { path.as_str() } else { "" };
+            let counting = metrics::begin(&frontend, counted, &request);
             let mut response = route(frontend.clone(), call, &path, request).await;
             if let Some(counting) = counting {
                 response = counting.until_sent(response);
@@ -131,7 +143,7 @@ where
     B: hyper::body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    if path == METRICS || path.strip_prefix(METRICS).is_some_and(|rest| rest.starts_with('/')) {
+    if is_metrics(path) {
         let is_plain_get = path == METRICS && request.method() == Method::GET;
         return operations::metrics(&frontend, is_plain_get, request.headers());
     }

@@ -1,0 +1,58 @@
+"""What the checks of the traces suite share: the registry, the servers, the assertion."""
+
+import os
+
+from otel_stack import Stack
+from server import Server
+from telemetry_cases import MODEL
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+CHECKS = []
+
+
+def check(function):
+    """Registers a check: it takes the bench, and raises AssertionError for what is wrong."""
+    CHECKS.append(function)
+    return function
+
+
+def must(holds, what):
+    if not holds:
+        raise AssertionError(what)
+
+
+def none_of(failures):
+    """Fails with the first few of a list of sentences."""
+    failures = list(failures)
+    if failures:
+        more = [f"... and {len(failures) - 5} more"] if len(failures) > 5 else []
+        raise AssertionError("\n    ".join(failures[:5] + more))
+
+
+class Bench:
+    """The binaries, and one Collector with Jaeger for all checks that share them."""
+
+    def __init__(self, ours, otel, llm_d):
+        self.ours, self.otel, self.llm_d = ours, otel, llm_d
+        self.stack = Stack(otel)
+
+    def serve(self, service, *flags, endpoint=None, **env):
+        """Glassbox, tracing as this service to the shared Collector unless told otherwise."""
+        endpoint = endpoint or self.stack.endpoint()
+        command = [
+            *(self.ours, "serve", os.path.join(ROOT, "models/qwen3-tiny")),
+            *("--served-model-name", MODEL, "--max-model-len", "4096", "--block-size", "64"),
+            *("--host", "127.0.0.1", "--port", "{port}", "--otlp-traces-endpoint", endpoint),
+            *flags,
+        ]
+        env = dict(OTEL_SERVICE_NAME=service, OTEL_BSP_SCHEDULE_DELAY="200") | env
+        return Server(service, command, env)
+
+    def requests(self, service, count=1, **matching):
+        """The `llm_request`s of a service, once there are `count`."""
+        return self.stack.wait(count, service=service, name="llm_request", **matching)
+
+    def left_by(self, service, **matching):
+        """All spans of a service that has stopped: it sends its last ones before it ends."""
+        self.stack.settle()
+        return self.stack.spans(service=service, **matching)
