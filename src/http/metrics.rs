@@ -15,9 +15,15 @@ pub struct Counting {
     exchange: HttpExchange,
 }
 
-/// Begins to count a request to `path`; `None` for paths that are not counted.
-pub fn begin<B>(frontend: &Arc<Frontend>, path: &str, request: &Request<B>) -> Option<Counting> {
-    let handler = frontend.metrics.http.handler(path)?;
+/// Begins to count a request to `path`, which may have no endpoint for it; `None` for paths that
+/// are not counted.
+pub fn begin<B>(
+    frontend: &Arc<Frontend>,
+    path: &str,
+    is_known: bool,
+    request: &Request<B>,
+) -> Option<Counting> {
+    let handler = frontend.metrics.http.handler(path, is_known)?;
     let method = METHODS.iter().position(|method| request.method() == *method)?;
     let length = request.headers().get(header::CONTENT_LENGTH);
     let request_bytes = length.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);

@@ -103,8 +103,8 @@ where
         } else {
             let path = path.to_owned();
             // To the instrumentation of vLLM's server, a wrong method is no path either.
-            let counted = if takes(&path, request.method()) { path.as_str() } else { "" };
-            let counting = metrics::begin(&frontend, counted, &request);
+            let is_known = takes(&path, request.method());
+            let counting = metrics::begin(&frontend, &path, is_known, &request);
             let mut response = route(frontend.clone(), call, &path, request).await;
             if let Some(counting) = counting {
                 response = counting.until_sent(response);

@@ -111,12 +111,13 @@ impl HttpMetrics {
         }
     }
 
-    /// The handler of a path, or `None` when its requests are not counted.
-    pub fn handler(&self, path: &str) -> Option<usize> {
+    /// The handler of a path, or `None` when its requests are not counted. Requests that have no
+    /// endpoint share one handler.
+    pub fn handler(&self, path: &str, is_known: bool) -> Option<usize> {
         if EXCLUDED.iter().any(|excluded| path.contains(excluded)) {
             return None;
         }
-        let known = self.handlers.iter().position(|handler| *handler == path);
+        let known = self.handlers.iter().position(|handler| is_known && *handler == path);
         Some(known.unwrap_or(self.handlers.len() - 1))
     }
 

@@ -33,15 +33,11 @@ impl Process {
         let Some(boot_time) = self.boot_time else { return };
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         // The name, in parentheses, may hold anything.
-        let fields: Vec<f64> = match stat.rsplit_once(')') {
-            Some((_, rest)) => {
-                rest.split_whitespace().map(|field| field.parse().unwrap_or(0.0)).collect()
-            }
-            None => Vec::new(),
-        };
-        if let [user, system] = [11, 12].map(|i| fields.get(i))
-            && let (Some(user), Some(system)) = (user, system)
-            && let [Some(start), Some(size), Some(pages)] = [19, 20, 21].map(|i| fields.get(i))
+        let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let fields: Vec<f64> =
+            fields.split_whitespace().map(|field| field.parse().unwrap_or(0.0)).collect();
+        if let (Some([user, system]), Some([start, size, pages])) =
+            (fields.get(11..13), fields.get(19..22))
         {
             let gauge =
                 |page: &mut Page, name, help, value| page.gauge(name, help, &[(&[], value)]);

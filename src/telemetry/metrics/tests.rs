@@ -55,7 +55,7 @@ fn page(metrics: &Metrics, format: Format, change: impl Fn(&mut Snapshot)) -> St
 /// Requests that ended: path, index of the method, status.
 fn serve(metrics: &Metrics, requests: &[(&str, usize, u16)]) {
     for (path, method, status) in requests {
-        let handler = metrics.http.handler(path).expect("a path that is counted");
+        let handler = metrics.http.handler(path, true).expect("a path that is counted");
         metrics.http.count(&HttpExchange {
             handler,
             method: *method,
@@ -224,8 +224,12 @@ fn requests_are_measured_as_vllm_measures_them() {
 fn http_requests_are_grouped_and_some_are_left_out() {
     let metrics = metrics("m", true);
     for path in ["/health", "/metrics", "/ping", "/x/version/y", "/load"] {
-        assert_eq!(metrics.http.handler(path), None, "{path}");
+        for is_known in [true, false] {
+            assert_eq!(metrics.http.handler(path, is_known), None, "{path}");
+        }
     }
+    let nowhere = metrics.http.handler("/nowhere", false);
+    assert_eq!(metrics.http.handler("/v1/models", false), nowhere, "a wrong method");
     serve(&metrics, &[("/v1/models", GET, 200), ("/v1/models", GET, 204), ("/", GET, 302)]);
     let page = page(&metrics, Format::Plain, |_| {});
     let total = |handler, status| {
