@@ -52,6 +52,8 @@ fn engine(seqs: usize) -> (Core, Vec<Generation>) {
                 params: SamplingParams::greedy(600),
                 priority: 0,
                 cache_salt: None,
+                session: None,
+                reports_prefix: false,
                 timeline: SharedTimeline::new(handle.clock().now(), TimelineRoom::default()),
             };
             places.start(request).expect("the engine lives")

@@ -18,6 +18,7 @@
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod events;
 pub mod http;
 pub mod kv;
 pub mod model;

@@ -118,6 +118,8 @@ impl Ask {
             params,
             priority: 0,
             cache_salt: None,
+            session: None,
+            reports_prefix: false,
             timeline: SharedTimeline::new(handle.clock().now(), TimelineRoom::default()),
         };
         handle.reserve(1).and_then(|mut place| place.start(request)).expect("there is room")

@@ -14,14 +14,14 @@ const FLOORS: &[&[&str]] = &[
     &["runner"],
     &["scheduler"],
     &["engine"],
-    &["text", "telemetry"],
+    &["text", "telemetry", "events"],
     &["http"],
     &["serve"],
 ];
 
-/// The base: what every room may use, and all that `text` and `telemetry` may.
+/// The base: what every room may use, and all that side rooms may.
 const BASE: [&str; 4] = ["types", "error", "model", "config"];
-const SIDE_ROOMS: [&str; 2] = ["text", "telemetry"];
+const SIDE_ROOMS: [&str; 3] = ["text", "telemetry", "events"];
 
 fn floor(room: &str) -> Option<usize> {
     FLOORS.iter().position(|rooms| rooms.contains(&room))

@@ -33,12 +33,20 @@ pub struct Env {
     pub http_keep_alive: Duration,
     /// Bounds on what one request asks for.
     pub request_bounds: RequestBounds,
+    /// `VLLM_SERVER_DEV_MODE`: endpoints for developers.
+    pub dev_mode: bool,
     /// `VLLM_SKIP_MODEL_NAME_VALIDATION`: any model name is answered.
     pub skip_model_name_validation: bool,
     /// `VLLM_ALLOW_LONG_MAX_MODEL_LEN`.
     pub allow_long_max_model_len: bool,
     /// `PYTHONHASHSEED`: seeds the root of the block hashes.
     pub python_hash_seed: Option<String>,
+    /// `VLLM_HOST_IP`: the address of this node.
+    pub host_ip: Option<String>,
+    /// `VLLM_KV_EVENTS_USE_INT_BLOCK_HASHES`.
+    pub kv_events_int_hashes: bool,
+    /// `GLASSBOX_KV_EVENTS_ENCODING`.
+    pub kv_events_encoding: Option<String>,
     /// The hub's own variables.
     pub hub: HubOptions,
     /// OpenTelemetry's variables and the trace context of the process.
@@ -92,9 +100,13 @@ impl Env {
                 stop_strings: vars.count("VLLM_MAX_STOP_STRINGS", usual.stop_strings)?,
                 bad_words: vars.count("VLLM_MAX_NUM_BAD_WORDS", usual.bad_words)?,
             },
+            dev_mode: vars.switch("VLLM_SERVER_DEV_MODE", false)?,
             skip_model_name_validation: vars.switch("VLLM_SKIP_MODEL_NAME_VALIDATION", false)?,
             allow_long_max_model_len: vars.switch("VLLM_ALLOW_LONG_MAX_MODEL_LEN", false)?,
             python_hash_seed: get("PYTHONHASHSEED"),
+            host_ip: vars.text("VLLM_HOST_IP"),
+            kv_events_int_hashes: vars.switch("VLLM_KV_EVENTS_USE_INT_BLOCK_HASHES", true)?,
+            kv_events_encoding: vars.text("GLASSBOX_KV_EVENTS_ENCODING"),
             hub: HubOptions::from_vars(&get),
             otel: OtelVars::read(&get),
         })

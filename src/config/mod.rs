@@ -11,6 +11,7 @@ mod exit;
 mod grammar;
 mod help;
 mod host;
+mod kv_events;
 pub mod limits;
 pub mod memory;
 mod metrics;
@@ -27,6 +28,7 @@ pub use bounds::RequestBounds;
 pub use env::Env;
 pub use exit::Exit;
 pub use host::HostMemory;
+pub use kv_events::{EventAddress, EventEncoding, EventEndpoint, KvEventsSettings};
 pub use metrics::{BucketFamily, MetricsSettings};
 pub use otel::{
     BatchSettings, Compression, ExporterSettings, OtlpProtocol, RootSampler, SamplerSettings,

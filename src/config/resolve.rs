@@ -2,6 +2,7 @@
 
 use super::env::Env;
 use super::grammar::Raw;
+use super::kv_events;
 use super::metrics;
 use super::otel;
 use super::python;
@@ -21,15 +22,18 @@ const BLOCK_GRANULE: usize = 16;
 pub(super) fn resolve(raw: &Raw, env: Env, mut warnings: Vec<String>) -> Result<Settings, String> {
     refuse_unsupported(raw)?;
     let tracing = otel::tracing(raw, &env.otel, &mut warnings)?;
+    let cache = cache(raw, &env)?;
+    let kv_events = kv_events::read(raw, &env, cache.prefix_caching, &mut warnings)?;
     Ok(Settings {
         model: model(raw, &env)?,
-        cache: cache(raw, &env)?,
+        cache,
         scheduler: scheduler(raw)?,
         frontend: frontend(raw, &env)?,
         logging: logging(raw, &env)?,
         metrics: metrics_settings(raw)?,
         device: device(raw)?,
         tracing,
+        kv_events,
         warnings,
         non_default_args: non_default_args(raw),
     })
@@ -258,6 +262,7 @@ fn frontend(raw: &Raw, env: &Env) -> Result<FrontendSettings, String> {
         shutdown_timeout: Duration::from_secs(count(raw, "--shutdown-timeout", 0)? as u64),
         keep_alive: env.http_keep_alive,
         request_bounds: env.request_bounds,
+        dev_mode: env.dev_mode,
         skip_model_name_validation: env.skip_model_name_validation,
     })
 }

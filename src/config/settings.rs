@@ -4,6 +4,7 @@
 //! [`super::limits`] and [`super::memory`], from these settings and the model's dimensions.
 
 use super::bounds::RequestBounds;
+use super::kv_events::KvEventsSettings;
 use super::metrics::MetricsSettings;
 use super::otel::TracingSettings;
 use crate::model::{GenerationSource, HubOptions, LoadFormat};
@@ -23,6 +24,8 @@ pub struct Settings {
     pub device: DeviceSettings,
     /// `None`: no request is traced.
     pub tracing: Option<TracingSettings>,
+    /// `None`: nobody is told what the prefix cache holds.
+    pub kv_events: Option<KvEventsSettings>,
     /// What the user should hear about the command line before anything else.
     pub warnings: Vec<String>,
     /// Flags that differ from their defaults, as a Python dict without secrets, for the log.
@@ -134,6 +137,7 @@ pub struct FrontendSettings {
     /// How long an idle connection is kept.
     pub keep_alive: Duration,
     pub request_bounds: RequestBounds,
+    pub dev_mode: bool,
     pub skip_model_name_validation: bool,
 }
 

@@ -10,7 +10,10 @@ use crate::kv::{BlockHasher, KvCache};
 use crate::runner::{Backend, BackendError, StepBatch, StepTiming};
 use crate::sampler::{Sampled, Sampler};
 use crate::scheduler::{Scheduler, Sequence, Slot, StepPlan, Work};
-use crate::types::{Clock, FinishReason, Generated, Moment, RequestId, StepEvent, Waits};
+use crate::types::{
+    Clock, FinishReason, Generated, KvEvent, KvEventBatch, KvEventSink, Moment, RequestId,
+    StepEvent, Waits,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -41,6 +44,7 @@ pub struct Core {
     pub(super) scheduler: Scheduler,
     pub(super) kv: KvCache,
     sampler: Sampler,
+    kv_events: Option<Box<dyn KvEventSink>>,
     /// By the scheduler's slots.
     requests: Vec<Option<Request>>,
     slots: HashMap<RequestId, Slot>,
@@ -77,6 +81,7 @@ impl Core {
             scheduler: Scheduler::new(config.scheduler),
             kv: KvCache::new(limits.num_blocks, limits.block_size, hasher),
             sampler: Sampler::new(limits.vocab_size),
+            kv_events: None,
             requests: Vec::new(),
             slots: HashMap::new(),
             plan: StepPlan::default(),
@@ -87,6 +92,12 @@ impl Core {
             config,
         };
         (core, handle)
+    }
+
+    /// Tells `sink` of every change of the prefix cache from now on, once it is certain.
+    pub fn tell_kv_events(&mut self, sink: Box<dyn KvEventSink>) {
+        self.kv.note_changes();
+        self.kv_events = Some(sink);
     }
 
     /// Runs until stopped. After an error every generation has been told and none is taken any
@@ -138,10 +149,33 @@ impl Core {
                 self.end_all(FinishReason::Abort);
             }
             Message::RefuseNew => self.aborting = true,
-            Message::ResetPrefixCache(reply) => {
-                let _ = reply.send(self.kv.reset());
+            Message::ResetPrefixCache { preempt, reply } => {
+                let _ = reply.send(self.reset_prefix_cache(preempt));
             }
             Message::Stop => self.stopping = true,
+        }
+    }
+
+    /// Forgets all that is cached, unless a block is held; mirrors hear of it at once.
+    pub(super) fn reset_prefix_cache(&mut self, preempt: bool) -> bool {
+        if preempt {
+            let now = self.clock.now();
+            self.plan.preempted.clear();
+            self.scheduler.preempt_all(&mut self.kv, &mut self.plan);
+            for &slot in &self.plan.preempted {
+                in_use(&mut self.requests, slot).preempted(now);
+            }
+        }
+        let is_empty = self.kv.reset();
+        if is_empty {
+            self.tell(vec![KvEvent::Cleared]);
+        }
+        is_empty
+    }
+
+    fn tell(&mut self, events: Vec<KvEvent>) {
+        if let Some(sink) = self.kv_events.as_mut().filter(|_| !events.is_empty()) {
+            sink.push(KvEventBatch { time: self.clock.now(), events });
         }
     }
 
@@ -157,6 +191,8 @@ impl Core {
         let mut sequence = Sequence::new(id, &new.prompt, new.params.max_tokens as usize);
         sequence.priority = new.priority;
         sequence.salt = new.cache_salt;
+        sequence.session = new.session;
+        sequence.reports_prefix = new.reports_prefix;
         sequence.may_hit = self.kv.shares_prefixes() && new.params.prompt_logprobs.is_none();
         let slot = self.scheduler.add(sequence);
         if slot == self.requests.len() {
@@ -195,6 +231,9 @@ impl Core {
         if let Some(reason) = self.plan.blocked {
             self.waits.add(reason, end.nanos_since(begin));
         }
+        // Only now is it certain that the blocks of this step hold what was planned.
+        let changes = self.kv.take_changes();
+        self.tell(changes);
         let tokens = self.take_results(StepEvent {
             at: end,
             tokens: 0,

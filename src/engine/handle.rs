@@ -20,6 +20,10 @@ pub struct NewRequest {
     pub priority: i64,
     /// Mixed into the first block's hash, so that only requests with the same salt share blocks.
     pub cache_salt: Option<Arc<str>>,
+    /// Named in the KV events of the blocks that it stores.
+    pub session: Option<Arc<str>>,
+    /// KV events tell of the blocks too that it finds in the cache.
+    pub reports_prefix: bool,
     /// Begins when the request is handed over; the engine writes on.
     pub timeline: SharedTimeline,
 }
@@ -109,11 +113,13 @@ impl EngineHandle {
         let _ = self.inbox.send(Message::Stop);
     }
 
-    /// Forgets all cached blocks. False while a request holds any, or when the engine is dead.
+    /// Forgets all cached blocks. False while a request holds any, or when the engine is dead. With
+    /// `preempt` those that run give theirs up first and start again.
     /// Waits for the step under way: not for async threads.
-    pub fn reset_prefix_cache(&self) -> bool {
+    pub fn reset_prefix_cache(&self, preempt: bool) -> bool {
         let (reply, answer) = channel();
-        self.inbox.send(Message::ResetPrefixCache(reply)).is_ok() && answer.recv().unwrap_or(false)
+        let message = Message::ResetPrefixCache { preempt, reply };
+        self.inbox.send(message).is_ok() && answer.recv().unwrap_or(false)
     }
 }
 

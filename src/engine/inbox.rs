@@ -20,8 +20,9 @@ pub enum Message {
     AbortAll,
     /// Later requests end with finish reason `abort`; what is in flight goes on.
     RefuseNew,
-    /// Forget all cached blocks; answers whether that was possible (no block is held).
-    ResetPrefixCache(Reply<bool>),
+    /// Forget all cached blocks; answers whether that was possible (no block is held). With
+    /// `preempt` those that run give theirs up first.
+    ResetPrefixCache { preempt: bool, reply: Reply<bool> },
     /// End the thread once nothing is in flight.
     Stop,
 }

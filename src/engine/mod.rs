@@ -21,28 +21,21 @@ pub use core::{Core, Turn};
 pub use handle::{EngineHandle, Generation, NewRequest, Refused, Reservation};
 pub use status::{Counters, Gauges, Status, StepHistograms};
 
-use crate::runner::{Backend, BackendError};
-use crate::types::Clock;
+use crate::runner::BackendError;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread::{Builder, JoinHandle};
 
 /// Starts the engine thread. It ends after [`EngineHandle::stop`] once nothing is in flight, or
-/// with the backend's error. Its moments are those of `clock`.
+/// with the backend's error.
 ///
 /// # Errors
 /// When the operating system gives no thread.
-pub fn spawn(
-    config: EngineConfig,
-    backend: Box<dyn Backend>,
-    clock: Clock,
-) -> std::io::Result<(EngineHandle, JoinHandle<Result<(), BackendError>>)> {
-    let (mut core, handle) = Core::new(config, backend, clock);
-    let thread = Builder::new().name("engine".to_owned()).spawn(move || {
+pub fn spawn(mut core: Core) -> std::io::Result<JoinHandle<Result<(), BackendError>>> {
+    Builder::new().name("engine".to_owned()).spawn(move || {
         // A panic must not leave clients waiting: they are told first.
         catch_unwind(AssertUnwindSafe(|| core.run())).unwrap_or_else(|panic| {
             core.fail();
             resume_unwind(panic)
         })
-    })?;
-    Ok((handle, thread))
+    })
 }

@@ -7,22 +7,23 @@
 //! are run.
 
 use super::{Core, EngineConfig, EngineHandle, Generation, NewRequest, PrefixCaching, Turn};
-use crate::kv::BlockHash;
 use crate::runner::sim::{SimBackend, SimConfig, context_hash, fill_logits};
 use crate::runner::{Backend, BackendError, Limits, RowSink, StepBatch, StepTiming};
 use crate::sampler::{Sampler, SamplerState};
 use crate::scheduler::SchedulerConfig;
 use crate::types::{
-    Clock, FinishReason, Generated, HashAlgo, Moment, Policy, SamplingParams, SharedTimeline,
-    StopReason, TimelineRoom, Token, TokenLogprobs,
+    BlockHash, Clock, FinishReason, Generated, HashAlgo, Moment, Policy, SamplingParams,
+    SharedTimeline, StopReason, TimelineRoom, Token, TokenLogprobs,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 mod account;
+mod mirror;
 
 use account::Account;
+use mirror::Mirror;
 
 /// Deterministic choices.
 struct Dice(u64);
@@ -149,6 +150,8 @@ fn request(dice: &mut Dice, limits: &Limits, max_model_len: usize, now: Moment) 
         params,
         priority: dice.range(0, 2) as i64,
         cache_salt,
+        session: None,
+        reports_prefix: dice.chance(10),
         timeline: SharedTimeline::new(now, room),
     }
 }
@@ -246,6 +249,7 @@ struct World {
     clients: Vec<Client>,
     /// Which context each block hash stands for, as first seen.
     contents: HashMap<BlockHash, u64>,
+    mirror: Mirror,
 }
 
 impl World {
@@ -258,9 +262,11 @@ impl World {
         let device = Arc::new(Mutex::new(SimBackend::new(sim)));
         let clock = Clock::manual();
         let backend = Watched { device: device.clone(), limits, clock: clock.clone() };
-        let (core, handle) = Core::new(config, Box::new(backend), clock);
+        let (mut core, handle) = Core::new(config, Box::new(backend), clock);
+        let mirror = Mirror::default();
+        core.tell_kv_events(Box::new(mirror.clone()));
         let (clients, contents) = (Vec::new(), HashMap::new());
-        Self { dice, limits, max_model_len, core, handle, device, clients, contents }
+        Self { dice, limits, max_model_len, core, handle, device, clients, contents, mirror }
     }
 
     fn arrive(&mut self) {
@@ -285,6 +291,7 @@ impl World {
     /// Every cached block holds the KV that its hash says.
     fn check_contents(&mut self) {
         let device = self.device.lock().unwrap();
+        self.mirror.check(&self.core.kv, &device);
         for block in 0..self.limits.num_blocks as u32 {
             if let Some(hash) = self.core.kv.pool().hash(block) {
                 let context = device.context_at_end(block);
@@ -307,7 +314,8 @@ impl World {
             }
             if self.dice.chance(2) {
                 let all_free = self.core.kv.pool().num_free() == self.limits.num_blocks;
-                assert_eq!(self.core.kv.reset(), all_free);
+                let preempt = self.dice.chance(30);
+                assert_eq!(self.core.reset_prefix_cache(preempt), all_free || preempt);
             }
             self.turn();
         }

@@ -42,7 +42,9 @@ fn config(max_in_flight: usize) -> EngineConfig {
 }
 
 fn start(sim: SimConfig, max_in_flight: usize) -> (EngineHandle, Thread) {
-    spawn(config(max_in_flight), Box::new(SimBackend::new(sim)), Clock::system()).expect("a thread")
+    let backend = Box::new(SimBackend::new(sim));
+    let (core, handle) = Core::new(config(max_in_flight), backend, Clock::system());
+    (handle, spawn(core).expect("a thread"))
 }
 
 type Thread = std::thread::JoinHandle<Result<(), crate::runner::BackendError>>;
@@ -57,6 +59,8 @@ fn request(max_tokens: u32) -> NewRequest {
         params: SamplingParams::greedy(max_tokens),
         priority: 0,
         cache_salt: None,
+        session: None,
+        reports_prefix: false,
         timeline: SharedTimeline::new(Moment::default(), TimelineRoom::default()),
     }
 }

@@ -166,6 +166,7 @@ impl Frontend {
         };
         let mut parts = Vec::with_capacity(sampling.n);
         let siblings = Siblings::new(sampling.n);
+        let session = session(headers, request).map(Arc::from);
         for k in 0..sampling.n {
             let mut params = sampling.params.clone();
             params.seed = params.seed.map(|seed| seed.wrapping_add(k as i64));
@@ -175,6 +176,8 @@ impl Frontend {
                 params,
                 priority: priority(headers).unwrap_or(request.priority),
                 cache_salt: request.cache_salt.as_deref().map(Arc::from),
+                session: session.clone(),
+                reports_prefix: request.reports_prefix,
                 timeline: account.timeline(),
             };
             parts.push(self.part(room.start(new)?, account, &prompt, &sampling));
@@ -228,6 +231,13 @@ fn check_rank(headers: &HeaderMap) -> Result<(), ApiError> {
         }
         _ => Ok(()),
     }
+}
+
+/// The session of a request, as vLLM looks for it: body, header, extra arguments.
+fn session<'a>(headers: &'a HeaderMap, request: &'a GenerateFields) -> Option<&'a str> {
+    let header = headers.get("x-session-id").and_then(|id| id.to_str().ok());
+    let header = header.filter(|id| !id.is_empty());
+    request.session_id.as_deref().or(header).or(request.xargs_session_id.as_deref())
 }
 
 fn priority(headers: &HeaderMap) -> Option<i64> {

@@ -36,6 +36,10 @@ pub struct Options {
     pub trust_request_chat_template: bool,
     pub trust_request_mm_kwargs: bool,
     pub skip_model_name_validation: bool,
+    /// Endpoints for developers: VLLM_SERVER_DEV_MODE.
+    pub dev_mode: bool,
+    /// The publishers of KV events by rank, as settings; `{}` without any.
+    pub kv_event_sources: Value,
     /// A log line for each reply.
     pub access_log: bool,
     /// Log lines for what each request asks and how it ends; `None`: no such lines.
@@ -80,6 +84,8 @@ impl Options {
             trust_request_chat_template: false,
             trust_request_mm_kwargs: false,
             skip_model_name_validation: false,
+            dev_mode: false,
+            kv_event_sources: Value::Object(Map::new()),
             access_log: false,
             log_requests: None,
             default_chat_template_kwargs: Map::new(),

@@ -19,6 +19,8 @@ enum Endpoint {
     Health,
     Version,
     Load,
+    KvEventSources,
+    ResetPrefixCache,
     Models,
     Chat,
     Completions,
@@ -26,12 +28,16 @@ enum Endpoint {
     Detokenize,
 }
 
-/// Paths, the methods they take, and where they lead.
-const ROUTES: &[(&str, &[Method], Endpoint)] = &[
+/// A path, the methods it takes, and where it leads.
+type Route = (&'static str, &'static [Method], Endpoint);
+
+const ROUTES: &[Route] = &[
     ("/health", &[Method::GET], Endpoint::Health),
     ("/ping", &[Method::GET, Method::POST], Endpoint::Health),
     ("/version", &[Method::GET], Endpoint::Version),
     ("/load", &[Method::GET], Endpoint::Load),
+    ("/kv_event_sources", &[Method::GET], Endpoint::KvEventSources),
+    ("/reset_prefix_cache", &[Method::POST], Endpoint::ResetPrefixCache),
     ("/v1/models", &[Method::GET], Endpoint::Models),
     ("/v1/chat/completions", &[Method::POST], Endpoint::Chat),
     ("/v1/completions", &[Method::POST], Endpoint::Completions),
@@ -65,9 +71,14 @@ pub fn paths() -> Vec<&'static str> {
 }
 
 /// Whether there is an endpoint for the method at the path.
-fn takes(path: &str, method: &Method) -> bool {
-    is_metrics(path)
-        || ROUTES.iter().any(|(known, methods, _)| *known == path && methods.contains(method))
+fn takes(frontend: &Frontend, path: &str, method: &Method) -> bool {
+    is_metrics(path) || find(frontend, path).is_some_and(|(_, methods, _)| methods.contains(method))
+}
+
+/// The endpoint at a path; some are for developers.
+fn find(frontend: &Frontend, path: &str) -> Option<&'static Route> {
+    let shown = |endpoint| frontend.options.dev_mode || endpoint != Endpoint::ResetPrefixCache;
+    ROUTES.iter().find(|(known, _, endpoint)| *known == path && shown(*endpoint))
 }
 
 fn is_metrics(path: &str) -> bool {
@@ -103,7 +114,7 @@ where
         } else {
             let path = path.to_owned();
             // To the instrumentation of vLLM's server, a wrong method is no path either.
-            let is_known = takes(&path, request.method());
+            let is_known = takes(&frontend, &path, request.method());
             let counting = metrics::begin(&frontend, &path, is_known, &request);
             let mut response = route(frontend.clone(), call, &path, request).await;
             if let Some(counting) = counting {
@@ -147,7 +158,7 @@ where
         let is_plain_get = path == METRICS && request.method() == Method::GET;
         return operations::metrics(&frontend, is_plain_get, request.headers());
     }
-    let find = |path: &str| ROUTES.iter().find(|(known, ..)| *known == path);
+    let find = |path: &str| find(&frontend, path);
     match find(path) {
         Some((_, methods, endpoint)) if methods.contains(request.method()) => {
             run(frontend, call, *endpoint, request).await
@@ -197,6 +208,10 @@ where
         Endpoint::Health => return operations::health(&frontend),
         Endpoint::Version => return operations::version(),
         Endpoint::Load => return operations::load(&frontend),
+        Endpoint::KvEventSources => return operations::kv_event_sources(&frontend),
+        Endpoint::ResetPrefixCache => {
+            return operations::reset_prefix_cache(&frontend, request.uri().query()).await;
+        }
         Endpoint::Models => return models::list(&frontend),
         _ => {}
     }

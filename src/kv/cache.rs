@@ -1,9 +1,10 @@
 //! Sequences and their blocks: growing a block table, finding a cached prefix, storing what has
 //! been computed.
 
-use super::hash::{BlockHash, BlockHasher, ExtraKey};
+use super::changes::{Changes, Owner, Since};
+use super::hash::{BlockHasher, ExtraKey};
 use super::pool::BlockPool;
-use crate::types::{BlockId, Token};
+use crate::types::{BlockHash, BlockId, KvEvent, Token};
 
 /// The blocks of one sequence.
 #[derive(Debug, Default)]
@@ -29,12 +30,24 @@ pub struct KvCache {
     block_size: usize,
     /// `None` when prefix caching is off.
     hasher: Option<BlockHasher>,
+    /// `None` when nobody wants to know.
+    changes: Option<Changes>,
 }
 
 impl KvCache {
     /// A cache of free blocks. Without a hasher nothing is ever shared.
     pub fn new(num_blocks: usize, block_size: usize, hasher: Option<BlockHasher>) -> Self {
-        Self { pool: BlockPool::new(num_blocks), block_size, hasher }
+        Self { pool: BlockPool::new(num_blocks), block_size, hasher, changes: None }
+    }
+
+    /// Notes changes of the prefix index from now on.
+    pub fn note_changes(&mut self) {
+        self.changes = Some(Changes::default());
+    }
+
+    /// What changed since the last call, in order; nothing unless changes are noted.
+    pub fn take_changes(&mut self) -> Vec<KvEvent> {
+        self.changes.as_mut().map(Changes::take).unwrap_or_default()
     }
 
     /// Tokens in a block.
@@ -92,7 +105,13 @@ impl KvCache {
         if more > self.pool.num_free() {
             return false;
         }
-        blocks.table.extend((0..more).map(|_| self.pool.allocate().expect("counted above")));
+        for _ in 0..more {
+            let (block, gone) = self.pool.allocate().expect("counted above");
+            blocks.table.push(block);
+            if let (Some(changes), Some(gone)) = (&mut self.changes, gone) {
+                changes.removed(gone);
+            }
+        }
         true
     }
 
@@ -102,18 +121,48 @@ impl KvCache {
         &mut self,
         blocks: &mut SequenceBlocks,
         tokens: &[Token],
-        salt: Option<&str>,
+        owner: Owner<'_>,
         computed: usize,
     ) {
         let full = computed / self.block_size;
         if self.hasher.is_none() || full <= blocks.stored {
             return;
         }
-        self.hash_up_to(blocks, tokens, salt, full);
+        self.hash_up_to(blocks, tokens, owner.salt.map(|salt| &**salt), full);
+        // Blocks that another sequence has stored already are no news, and part the others.
+        let mut news = blocks.stored;
         for i in blocks.stored..full {
-            self.pool.store(blocks.table[i], blocks.hashes[i]);
+            if !self.pool.store(blocks.table[i], blocks.hashes[i]) {
+                self.tell(blocks, tokens, owner, (news, i), Since::Now);
+                news = i + 1;
+            }
         }
+        self.tell(blocks, tokens, owner, (news, full), Since::Now);
         blocks.stored = full;
+    }
+
+    /// Tells that a sequence uses its first `cached` blocks, which were there before.
+    pub fn report_reuse(
+        &mut self,
+        blocks: &SequenceBlocks,
+        tokens: &[Token],
+        owner: Owner<'_>,
+        cached: usize,
+    ) {
+        self.tell(blocks, tokens, owner, (0, cached), Since::Before);
+    }
+
+    fn tell(
+        &mut self,
+        blocks: &SequenceBlocks,
+        tokens: &[Token],
+        owner: Owner<'_>,
+        (from, to): (usize, usize),
+        since: Since,
+    ) {
+        if let Some(changes) = self.changes.as_mut().filter(|_| from < to) {
+            changes.stored(&blocks.hashes, (from, to), tokens, self.block_size, owner, since);
+        }
     }
 
     /// Lets go of all blocks of a sequence, last one first: the end of a prefix is the first to be
@@ -128,7 +177,11 @@ impl KvCache {
 
     /// Forgets all content. Refused while any block is held.
     pub fn reset(&mut self) -> bool {
-        self.pool.reset()
+        let is_empty = self.pool.reset();
+        if let Some(changes) = self.changes.as_mut().filter(|_| is_empty) {
+            changes.clear();
+        }
+        is_empty
     }
 
     fn hash_up_to(

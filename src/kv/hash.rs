@@ -2,32 +2,12 @@
 //! parent's hash, of everything before it.
 
 use super::encode;
-use crate::types::{HashAlgo, Token};
+use crate::types::{BlockHash, HashAlgo, Token};
 use sha2::{Digest, Sha256};
-use std::fmt;
 use twox_hash::XxHash3_128;
 
 fn is_cbor(algo: HashAlgo) -> bool {
     matches!(algo, HashAlgo::Sha256Cbor | HashAlgo::XxhashCbor)
-}
-
-fn is_sha(algo: HashAlgo) -> bool {
-    matches!(algo, HashAlgo::Sha256 | HashAlgo::Sha256Cbor)
-}
-
-/// Bytes of a digest.
-fn digest_len(algo: HashAlgo) -> usize {
-    if is_sha(algo) { 32 } else { 16 }
-}
-
-/// The full digest of a block; XXH3 digests fill the first 16 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BlockHash([u8; 32]);
-
-impl fmt::Debug for BlockHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0[..8].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
 }
 
 /// What tells blocks of equal tokens apart. Only the first block carries the salt; the chain takes
@@ -59,11 +39,11 @@ impl BlockHasher {
     /// `seed` is the environment's PYTHONHASHSEED when that is set, even if empty. Without it the
     /// root is fixed for SHA-256 and random for XXH3, as in vLLM.
     pub fn new(algo: HashAlgo, seed: Option<&str>) -> Self {
-        let mut hasher = Self { algo, none_hash: BlockHash([0; 32]), bytes: Vec::new() };
+        let mut hasher = Self { algo, none_hash: BlockHash::new([0; 32]), bytes: Vec::new() };
         let random;
         let seed = match seed {
             Some(seed) => seed,
-            None if is_sha(algo) => "vllm-none-hash",
+            None if algo.digest_len() == 32 => "vllm-none-hash",
             None => {
                 random = random_hex();
                 &random
@@ -91,7 +71,7 @@ impl BlockHasher {
         extra: &[ExtraKey],
     ) -> BlockHash {
         let parent = parent.unwrap_or(self.none_hash);
-        let parent = &parent.0[..digest_len(self.algo)];
+        let parent = &parent.bytes()[..self.algo.digest_len()];
         self.bytes.clear();
         if is_cbor(self.algo) {
             encode::cbor_block(&mut self.bytes, parent, tokens, extra);
@@ -103,12 +83,12 @@ impl BlockHasher {
 
     fn digest(&self) -> BlockHash {
         let mut hash = [0; 32];
-        if is_sha(self.algo) {
+        if self.algo.digest_len() == 32 {
             hash.copy_from_slice(&Sha256::digest(&self.bytes));
         } else {
             hash[..16].copy_from_slice(&XxHash3_128::oneshot(&self.bytes).to_be_bytes());
         }
-        BlockHash(hash)
+        BlockHash::new(hash)
     }
 }
 
@@ -136,7 +116,7 @@ mod tests {
     fn check(vector: &Value) {
         let algo: HashAlgo = vector["algo"].as_str().unwrap().parse().unwrap();
         let mut hasher = BlockHasher::new(algo, vector["PYTHONHASHSEED"].as_str());
-        let hex = |hash: BlockHash| hex(&hash.0[..digest_len(algo)]);
+        let hex = |hash: BlockHash| hex(&hash.bytes()[..algo.digest_len()]);
         assert_eq!(hex(hasher.none_hash()), vector["none_hash_hex"], "{algo:?} root");
         let tokens: Vec<Token> = vector["token_ids"]
             .as_array()

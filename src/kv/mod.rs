@@ -6,11 +6,13 @@
 //! out least recently used first, and lose their hash when they are.
 
 mod cache;
+mod changes;
 mod encode;
 mod free_list;
 mod hash;
 mod pool;
 
 pub use cache::{KvCache, SequenceBlocks};
-pub use hash::{BlockHash, BlockHasher};
+pub use changes::Owner;
+pub use hash::BlockHasher;
 pub use pool::BlockPool;

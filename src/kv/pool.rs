@@ -1,8 +1,7 @@
 //! The block pool: reference counts, the free list, and which block holds which hash.
 
 use super::free_list::FreeList;
-use super::hash::BlockHash;
-use crate::types::BlockId;
+use crate::types::{BlockHash, BlockId};
 use std::collections::HashMap;
 
 /// All KV blocks of the process. Blocks are never copied, so two blocks may hold the same hash:
@@ -50,12 +49,12 @@ impl BlockPool {
     }
 
     /// A block for new content, held once. The least recently used free one; what it held is
-    /// forgotten. `None` when all blocks are held.
-    pub fn allocate(&mut self) -> Option<BlockId> {
+    /// forgotten, and named when no other block holds it. `None` when all blocks are held.
+    pub fn allocate(&mut self) -> Option<(BlockId, Option<BlockHash>)> {
         let block = self.free.pop_front()?;
-        self.forget(block);
+        let gone = self.forget(block);
         self.references[block as usize] = 1;
-        Some(block)
+        Some((block, gone))
     }
 
     /// A block that holds this content.
@@ -82,14 +81,18 @@ impl BlockPool {
     }
 
     /// Notes that a held block is full and holds `hash`. Called when the step that computes its KV
-    /// is certain.
-    pub fn store(&mut self, block: BlockId, hash: BlockHash) {
+    /// is certain. False when another block holds the same already.
+    pub fn store(&mut self, block: BlockId, hash: BlockHash) -> bool {
         debug_assert!(!self.is_free(block) && self.hashes[block as usize].is_none());
         self.hashes[block as usize] = Some(hash);
         match self.cached.get_mut(&hash) {
-            Some(holders) => holders.others.push(block),
+            Some(holders) => {
+                holders.others.push(block);
+                false
+            }
             None => {
                 self.cached.insert(hash, Holders { first: block, others: Vec::new() });
+                true
             }
         }
     }
@@ -104,16 +107,24 @@ impl BlockPool {
         true
     }
 
-    fn forget(&mut self, block: BlockId) {
-        let Some(hash) = self.hashes[block as usize].take() else { return };
+    /// Returns what nobody holds any more.
+    fn forget(&mut self, block: BlockId) -> Option<BlockHash> {
+        let hash = self.hashes[block as usize].take()?;
         let holders = self.cached.get_mut(&hash).expect("a hashed block is in the index");
         if holders.first != block {
             holders.others.retain(|&other| other != block);
         } else if holders.others.is_empty() {
             self.cached.remove(&hash);
+            return Some(hash);
         } else {
             holders.first = holders.others.remove(0);
         }
+        None
+    }
+
+    /// All that is cached.
+    pub fn cached(&self) -> impl Iterator<Item = &BlockHash> {
+        self.cached.keys()
     }
 
     /// The hash that a block holds.
@@ -159,28 +170,28 @@ mod tests {
     #[test]
     fn hands_out_the_least_recently_used_block() {
         let mut pool = BlockPool::new(3);
-        let blocks: Vec<_> = (0..3).map(|_| pool.allocate().unwrap()).collect();
+        let blocks: Vec<_> = (0..3).map(|_| pool.allocate().unwrap().0).collect();
         assert_eq!(blocks, [0, 1, 2]);
         assert_eq!(pool.allocate(), None);
         pool.release(1);
         pool.release(0);
-        assert_eq!(pool.allocate(), Some(1));
+        assert_eq!(pool.allocate(), Some((1, None)));
         pool.check(&[0, 1, 1]);
     }
 
     #[test]
     fn a_hit_takes_a_block_back_and_reuse_forgets_it() {
         let mut pool = BlockPool::new(2);
-        let block = pool.allocate().unwrap();
-        pool.store(block, hash(7));
+        let (block, _) = pool.allocate().unwrap();
+        assert!(pool.store(block, hash(7)));
         pool.release(block);
         assert_eq!(pool.lookup(&hash(7)), Some(block));
         pool.hold(block);
         assert_eq!(pool.num_free(), 1);
         pool.release(block);
         // The other block was free for longer; the second allocation takes the cached one.
-        assert_ne!(pool.allocate(), Some(block));
-        assert_eq!(pool.allocate(), Some(block));
+        assert_ne!(pool.allocate().map(|(other, _)| other), Some(block));
+        assert_eq!(pool.allocate(), Some((block, Some(hash(7)))));
         assert_eq!(pool.lookup(&hash(7)), None);
         pool.check(&[1, 1]);
     }
@@ -188,13 +199,13 @@ mod tests {
     #[test]
     fn the_same_content_twice_is_found_until_both_are_gone() {
         let mut pool = BlockPool::new(2);
-        for _ in 0..2 {
-            let block = pool.allocate().unwrap();
-            pool.store(block, hash(7));
+        for is_first in [true, false] {
+            let (block, _) = pool.allocate().unwrap();
+            assert_eq!(pool.store(block, hash(7)), is_first);
         }
         pool.release(0);
         pool.check(&[0, 1]);
-        assert_eq!(pool.allocate(), Some(0));
+        assert_eq!(pool.allocate(), Some((0, None)), "the other copy is still there");
         assert_eq!(pool.lookup(&hash(7)), Some(1));
         assert!(!pool.reset());
         pool.release(0);

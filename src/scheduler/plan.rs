@@ -3,7 +3,7 @@
 use super::SchedulerConfig;
 use super::queue::WaitingQueue;
 use super::sequence::{Sequence, Slot};
-use crate::kv::KvCache;
+use crate::kv::{KvCache, Owner};
 use crate::types::WaitReason;
 
 /// One sequence's part in a step.
@@ -162,6 +162,14 @@ impl Scheduler {
         true
     }
 
+    /// Lets every running sequence wait again. Between plans.
+    pub fn preempt_all(&mut self, kv: &mut KvCache, plan: &mut StepPlan) {
+        while let Some(slot) = self.running.pop() {
+            self.preempt(slot, kv);
+            plan.preempted.push(slot);
+        }
+    }
+
     /// Takes the blocks of a sequence that ran and lets it wait again.
     fn preempt(&mut self, slot: Slot, kv: &mut KvCache) {
         let sequence = self.sequences[slot].as_mut().expect("a running slot is in use");
@@ -198,8 +206,9 @@ impl Scheduler {
     /// before later work reads it. That makes the `n` replies of one prompt cost one prefill.
     fn store(&mut self, work: &Work, kv: &mut KvCache) {
         let sequence = self.sequences[work.slot].as_mut().expect("a planned slot is in use");
-        let (tokens, salt) = (&sequence.tokens, sequence.salt.as_deref());
-        kv.store_computed(&mut sequence.blocks, tokens, salt, work.start + work.len);
+        let owner = Owner { salt: sequence.salt.as_ref(), session: sequence.session.as_ref() };
+        let computed = work.start + work.len;
+        kv.store_computed(&mut sequence.blocks, &sequence.tokens, owner, computed);
     }
 
     /// Takes the blocks for the first chunk of a waiting sequence, if the rules allow it.
@@ -240,6 +249,10 @@ impl Scheduler {
             return Err(WaitReason::Blocks);
         }
         kv.take_prefix(&mut sequence.blocks, hits);
+        if sequence.reports_prefix {
+            let owner = Owner { salt: sequence.salt.as_ref(), session: sequence.session.as_ref() };
+            kv.report_reuse(&sequence.blocks, tokens, owner, hits);
+        }
         let grown = kv.grow(&mut sequence.blocks, start + len);
         assert!(grown, "the blocks were counted");
         sequence.computed = start;

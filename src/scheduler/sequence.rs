@@ -18,6 +18,10 @@ pub struct Sequence {
     pub prompt_len: usize,
     /// Mixed into the first block's hash.
     pub salt: Option<Arc<str>>,
+    /// Named in the events of the blocks that it stores.
+    pub session: Option<Arc<str>>,
+    /// Events tell of the blocks too that it finds in the cache.
+    pub reports_prefix: bool,
     /// Whether cached blocks may stand in for computing: not when the prompt's logits are wanted.
     pub may_hit: bool,
     /// Tokens whose KV is in the cache.
@@ -40,6 +44,8 @@ impl Sequence {
             tokens,
             prompt_len: prompt.len(),
             salt: None,
+            session: None,
+            reports_prefix: false,
             may_hit: true,
             computed: 0,
             cached: 0,

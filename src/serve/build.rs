@@ -3,7 +3,8 @@
 use crate::config::limits::{StepLimits, max_model_len};
 use crate::config::memory::{self, KvPlan, KvRequest};
 use crate::config::{BackendKind, BucketFamily, ContextRequest, CpuIsa, HostMemory, Settings};
-use crate::engine::{self, EngineConfig, EngineHandle, PrefixCaching};
+use crate::engine::{self, Core, EngineConfig, EngineHandle, PrefixCaching};
+use crate::events::{Publisher, Source};
 use crate::model::{Model, OpenOptions};
 use crate::runner::cpu::{CpuBackend, CpuMemory, Isa};
 use crate::runner::sim::{SimBackend, SimConfig};
@@ -12,6 +13,14 @@ use crate::scheduler::SchedulerConfig;
 use crate::types::Clock;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// A running engine.
+pub struct Engine {
+    pub handle: EngineHandle,
+    pub thread: EngineThread,
+    /// Of its KV events, when it publishes them.
+    pub publisher: Option<Publisher>,
+}
 
 /// The thread that the engine runs in.
 pub type EngineThread = JoinHandle<Result<(), BackendError>>;
@@ -128,7 +137,7 @@ pub fn start_engine(
     model: &Model,
     sizes: &Sizes,
     clock: Clock,
-) -> Result<(EngineHandle, EngineThread), String> {
+) -> Result<Engine, String> {
     let context = sizes.kv.max_model_len;
     let limits = limits(settings, model, &sizes.step, context, sizes.kv.num_blocks);
     let backend = load(settings, model, limits)?;
@@ -152,8 +161,18 @@ pub fn start_engine(
         seed: settings.model.seed,
         iteration_buckets: settings.metrics.buckets(BucketFamily::IterationTokens, context),
     };
-    engine::spawn(config, backend, clock)
-        .map_err(|error| format!("no thread for the engine: {error}"))
+    let (mut core, handle) = Core::new(config, backend, clock.clone());
+    let publisher = settings.kv_events.clone().map(|events| {
+        let (block_size, hash_algo) = (settings.cache.block_size, settings.cache.hash_algo);
+        Publisher::start(events, Source { block_size, hash_algo, clock })
+    });
+    let publisher = publisher.transpose().map_err(|error| error.to_string())?;
+    if let Some(publisher) = &publisher {
+        core.tell_kv_events(Box::new(publisher.sink()));
+    }
+    let thread =
+        engine::spawn(core).map_err(|error| format!("no thread for the engine: {error}"))?;
+    Ok(Engine { handle, thread, publisher })
 }
 
 fn load(settings: &Settings, model: &Model, limits: Limits) -> Result<Box<dyn Backend>, String> {

@@ -7,17 +7,19 @@ pub mod shutdown;
 
 use crate::config::{Fingerprint, Settings, VLLM_VERSION};
 use crate::engine::EngineHandle;
+use crate::events::Publisher;
 use crate::http::{self, Frontend};
 use crate::model::Model;
 use crate::telemetry::metrics::{Health, Metrics, MetricsConfig};
 use crate::telemetry::trace::Tracer;
 use crate::telemetry::{Startup, logs};
 use crate::types::Clock;
-use build::{EngineThread, Sizes};
+use build::{Engine, EngineThread, Sizes};
 use shutdown::{Ended, GRACE, Work, serve_until_asked};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::sleep;
@@ -68,10 +70,10 @@ fn start(settings: Settings) -> Result<Ended, String> {
     }
     let sizes = startup.phase("plan memory", || build::size(&settings, &model))?;
     settings.frontend.request_bounds.install();
-    let (engine, thread) =
+    let Engine { handle: engine, thread, publisher } =
         startup.phase("load weights", || build::start_engine(&settings, &model, &sizes, clock))?;
     let frontend = startup.phase("build frontend", || {
-        frontend(&settings, &model, &sizes, engine.clone(), tracer.clone())
+        frontend(&settings, &model, &sizes, engine.clone(), tracer.clone(), publisher.as_ref())
     })?;
     let frontend = Arc::new(frontend);
     drop(model);
@@ -91,32 +93,45 @@ fn start(settings: Settings) -> Result<Ended, String> {
             let every = settings.logging.stats_interval;
             tokio::spawn(observe::log_stats(engine.shared_status(), every));
         }
-        let (close, closed) = oneshot::channel();
-        let dead = watch(thread);
-        let gone = Notify::new();
-        let stop = async {
-            tokio::select! {
-                _ = closed => {}
-                reason = dead => {
-                    log::error!("the engine is gone: {reason}");
-                    gone.notify_one();
-                }
-            }
-        };
-        let http = async {
-            tokio::select! {
-                () = http::serve(vec![listener], frontend, stop) => {}
-                // A client that does not read its error must not keep the process alive.
-                () = async { gone.notified().await; sleep(GRACE).await } => {}
-            }
-        };
-        Ok(serve_until_asked(http, close, &engine, drain, &mut signals).await)
+        Ok(run_http(listener, frontend, (engine, thread), drain, &mut signals).await)
     });
     runtime.shutdown_background();
+    // What the engine told last still goes out.
+    drop(publisher);
     if let Some(spans) = spans {
         spans.shutdown(SPANS_GRACE);
     }
     ended
+}
+
+/// Serves HTTP until asked to end, or until the engine is gone.
+async fn run_http(
+    listener: TcpListener,
+    frontend: Arc<Frontend>,
+    (engine, thread): (EngineHandle, EngineThread),
+    drain: Duration,
+    signals: &mut mpsc::Receiver<i32>,
+) -> Ended {
+    let (close, closed) = oneshot::channel();
+    let dead = watch(thread);
+    let gone = Notify::new();
+    let stop = async {
+        tokio::select! {
+            _ = closed => {}
+            reason = dead => {
+                log::error!("the engine is gone: {reason}");
+                gone.notify_one();
+            }
+        }
+    };
+    let http = async {
+        tokio::select! {
+            () = http::serve(vec![listener], frontend, stop) => {}
+            // A client that does not read its error must not keep the process alive.
+            () = async { gone.notified().await; sleep(GRACE).await } => {}
+        }
+    };
+    serve_until_asked(http, close, &engine, drain, signals).await
 }
 
 /// Ends when the engine thread does without having been told to, with the reason.
@@ -135,6 +150,7 @@ fn frontend(
     sizes: &Sizes,
     engine: EngineHandle,
     tracer: Option<Tracer>,
+    publisher: Option<&Publisher>,
 ) -> Result<Frontend, String> {
     let tokenizer = model.tokenizer.as_ref().ok_or("the model has no tokenizer")?;
     let metrics = Arc::new(Metrics::new(&MetricsConfig {
@@ -148,16 +164,21 @@ fn frontend(
     let status = engine.shared_status();
     let render: http::RenderMetrics = {
         let (metrics, spans) = (metrics.clone(), tracer.as_ref().map(Tracer::shared_stats));
+        let events = publisher.map(Publisher::stats);
         Box::new(move |format| {
             let health = Health {
                 spans: spans.as_ref().map(|spans| spans.read()).unwrap_or_default(),
                 log_lines_dropped: logs::lines_lost(),
+                kv_events: events.as_ref().map(|events| observe::kv_events(events)),
             };
             metrics.render(&observe::snapshot(&status), &health, format)
         })
     };
     let template = model.chat_template.clone();
-    let options = options(settings, model, sizes);
+    let mut options = options(settings, model, sizes);
+    if let Some((events, publisher)) = settings.kv_events.as_ref().zip(publisher) {
+        options.kv_event_sources = observe::kv_event_sources(events, publisher);
+    }
     let defaults = model.generation.clone();
     Frontend::new(options, engine, tokenizer, template, defaults, metrics, render)
         .map(|frontend| frontend.traced_by(tracer))
@@ -180,6 +201,7 @@ fn options(settings: &Settings, model: &Model, sizes: &Sizes) -> http::Options {
         return_tokens_as_token_ids: from.return_tokens_as_token_ids,
         enable_prompt_tokens_details: from.prompt_tokens_details,
         enable_force_include_usage: from.force_include_usage,
+        dev_mode: from.dev_mode,
         skip_model_name_validation: from.skip_model_name_validation,
         access_log: settings.logging.access_log,
         log_requests: settings.logging.requests,

@@ -1,7 +1,9 @@
 //! The engine's status as the log and the metrics want it.
 
+use crate::config::KvEventsSettings;
 use crate::engine::Status;
-use crate::telemetry::metrics::{Finished, Snapshot, Steps};
+use crate::events::{EventStats, Publisher};
+use crate::telemetry::metrics::{Finished, KvEventHealth, Snapshot, Steps};
 use crate::telemetry::{Stats, StatsLog};
 use crate::types::FinishReason;
 use std::sync::Arc;
@@ -11,6 +13,36 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 fn read(value: &AtomicU64) -> u64 {
     value.load(Relaxed)
+}
+
+/// The publisher of KV events as `/metrics` shows it.
+pub fn kv_events(stats: &EventStats) -> KvEventHealth {
+    let now = stats.read();
+    KvEventHealth {
+        batches: now.batches,
+        events: now.events,
+        dropped_unheard: now.dropped_unheard,
+        dropped_slow: now.dropped_slow,
+        merged: now.merged,
+        subscribers: now.subscribers,
+        announced: now.announced_new + now.announced_gap,
+        replays: now.replays_kept + now.replays_snapshot,
+        resident: now.resident,
+    }
+}
+
+/// What `/kv_event_sources` tells of it.
+pub fn kv_event_sources(settings: &KvEventsSettings, publisher: &Publisher) -> serde_json::Value {
+    serde_json::json!({settings.rank.to_string(): {
+        "enable_kv_cache_events": true,
+        "publisher": "zmq",
+        "endpoint": publisher.endpoint(),
+        "replay_endpoint": publisher.replay_endpoint(),
+        "buffer_steps": settings.buffer_steps,
+        "hwm": settings.hwm,
+        "max_queue_size": settings.max_queue_size,
+        "topic": settings.topic,
+    }})
 }
 
 /// What `/metrics` shows.

@@ -13,7 +13,7 @@ mod text;
 
 pub use engine::{Finished, Snapshot, Steps};
 pub use http::{HttpExchange, HttpMetrics, METHODS};
-pub use own::Health;
+pub use own::{Health, KvEventHealth};
 pub use requests::{FinishedRequest, RequestMetrics};
 pub use text::Format;
 

@@ -23,6 +23,14 @@ impl HashAlgo {
     pub fn name(self) -> &'static str {
         Self::NAMES[self as usize]
     }
+
+    /// Bytes of a digest.
+    pub fn digest_len(self) -> usize {
+        match self {
+            Self::Sha256 | Self::Sha256Cbor => 32,
+            Self::Xxhash | Self::XxhashCbor => 16,
+        }
+    }
 }
 
 impl FromStr for HashAlgo {

@@ -3,6 +3,7 @@
 mod choices;
 mod clock;
 mod histogram;
+mod kv_event;
 mod output;
 mod sampling;
 mod timeline;
@@ -10,6 +11,7 @@ mod timeline;
 pub use choices::{HashAlgo, Policy};
 pub use clock::{Clock, Moment};
 pub use histogram::{Bucket, Exemplar, Histogram, SpanRef};
+pub use kv_event::{BlockHash, KvEvent, KvEventBatch, KvEventSink, LoraTag, StoredBlocks};
 pub use output::{Finish, FinishReason, Generated, PromptLogprobs, StopReason, TokenLogprobs};
 pub use sampling::SamplingParams;
 pub use timeline::{

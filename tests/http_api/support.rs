@@ -2,7 +2,7 @@
 
 use glassbox::config::Env;
 use glassbox::config::memory::KvPlan;
-use glassbox::engine::{self, EngineConfig, EngineHandle, StepHistograms};
+use glassbox::engine::{self, Core, EngineConfig, EngineHandle, StepHistograms};
 use glassbox::http::{Frontend, Limits, Options, paths, serve, system_fingerprint};
 use glassbox::model::{
     ChatTemplate, GenerationDefaults, GenerationSource, Tokenizer, TokenizerFiles,
@@ -93,8 +93,9 @@ pub fn start(setup: Setup) -> Server {
         seed: 0,
         iteration_buckets: Vec::new(),
     };
-    let (engine, engine_thread) =
-        engine::spawn(config, Box::new(SimBackend::new(sim)), Clock::system()).expect("a thread");
+    let backend = Box::new(SimBackend::new(sim));
+    let (core, engine) = Core::new(config, backend, Clock::system());
+    let engine_thread = engine::spawn(core).expect("a thread");
     let frontend = frontend(setup.options, engine.clone()).traced_by(setup.tracer);
     let frontend = Arc::new(frontend);
     let (stop, stopped) = oneshot::channel::<()>();

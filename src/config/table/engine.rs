@@ -24,7 +24,9 @@ pub(super) const VLLM: &[Flag] = &[
     later("--watermark-config", Json, NONE, NOT_YET).optional(),
     later("--diffusion-config", Json, NONE, OTHER_MODELS).optional().also(&["-dc"]),
     later("--kv-transfer-config", Json, NONE, NOT_YET).optional(),
-    later("--kv-events-config", Json, NONE, NOT_YET).optional(),
+    flag("--kv-events-config", Json, NONE)
+        .optional()
+        .help("Publish what the prefix cache holds: vLLM's KVEventsConfig as JSON."),
     later("--ec-transfer-config", Json, NONE, OTHER_MODELS).optional(),
     later("--ec-manager-config", Json, NONE, OTHER_MODELS),
     later("--compilation-config", Json, NONE, KERNELS).also(&["-cc"]),

@@ -18,4 +18,9 @@ pub(super) const GLASSBOX: &[Flag] = &[
     flag("--glassbox-log-format", Text, NONE)
         .choices(&["text", "json"])
         .help("The log: vLLM's lines, or a JSON object a line. Wins over GLASSBOX_LOG_FORMAT."),
+    flag("--glassbox-kv-events-encoding", Text, NONE)
+        .choices(&["map", "array", "array-2025"])
+        .help("Form of KV cache events: map (vLLM 0.32, the default) or an older vLLM's array."),
+    flag("--glassbox-kv-events-wait", Float, float(10.0))
+        .help("Seconds that the first batch of KV cache events waits for a subscriber."),
 ];

@@ -188,6 +188,11 @@ pub struct GenerateFields {
     pub return_tokens_as_token_ids: Option<bool>,
     pub return_token_ids: bool,
     pub cache_salt: Option<String>,
+    /// The body's `session_id`, and the one in `vllm_xargs`, which counts last.
+    pub session_id: Option<String>,
+    pub xargs_session_id: Option<String>,
+    /// KV events tell of the whole cached prefix: `kv_cache_report_mode` is `full`.
+    pub reports_prefix: bool,
     /// Some integer in `vllm_xargs` or the transfer parameters is beyond 64 bits.
     pub big_extra_arg: bool,
 }
@@ -197,6 +202,8 @@ impl GenerateFields {
     pub fn from_fields(data: Fields<'_>, sampling: SamplingFields) -> Self {
         let options = data.dict("stream_options").map(Fields);
         let option = |name: &str| options.is_some_and(|options| options.flag(name));
+        let xargs = data.dict("vllm_xargs").map(Fields);
+        let xarg = |name: &str| xargs.and_then(|xargs| xargs.str(name));
         let extra = ["vllm_xargs", "kv_transfer_params", "ec_transfer_params"];
         Self {
             model: data.string("model"),
@@ -220,6 +227,9 @@ impl GenerateFields {
             return_tokens_as_token_ids: data.bool("return_tokens_as_token_ids"),
             return_token_ids: data.flag("return_token_ids"),
             cache_salt: data.string("cache_salt"),
+            session_id: data.string("session_id").filter(|id| !id.is_empty()),
+            xargs_session_id: xarg("session_id").filter(|id| !id.is_empty()).map(str::to_owned),
+            reports_prefix: xarg("kv_cache_report_mode") == Some("full"),
             big_extra_arg: extra.iter().filter_map(|name| data.get(name)).any(holds_big_int),
         }
     }

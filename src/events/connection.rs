@@ -1,0 +1,126 @@
+//! One connection: the handshake, then reading and writing at once on one task.
+
+use super::address::Stream;
+use super::zmtp::{self, Frame, Violation};
+use bytes::{Buf, BytesMut};
+use std::io;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+/// Bytes that are put together before they are written.
+pub(super) const WRITE: usize = 64 * 1024;
+const READ: usize = 4096;
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Why a connection ended before the peer closed it.
+#[derive(Debug, Error)]
+pub(super) enum Broken {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("the peer is wrong: {0}")]
+    Peer(#[from] Violation),
+    #[error("the peer did not say what it is within {} s", HANDSHAKE.as_secs())]
+    Silent,
+}
+
+/// What a socket does with one connection.
+pub(super) trait Role {
+    /// Its ZeroMQ type.
+    const SOCKET: &'static str;
+    /// The types of peers that fit.
+    const PEERS: &'static [&'static str];
+
+    /// A frame of a message arrived.
+    fn message_frame(&mut self, frame: Frame) -> Result<(), Violation>;
+
+    /// A command arrived that is not about the connection itself.
+    fn command(&mut self, name: &[u8], data: &[u8]) -> Result<(), Violation>;
+
+    /// Whether to read now.
+    fn listens(&self) -> bool;
+
+    /// Appends messages, to about [`WRITE`] bytes; nothing when there is nothing to say.
+    fn fill(&mut self, out: &mut BytesMut);
+
+    /// Waits until there may be something to say.
+    async fn woken(&self);
+}
+
+/// Serves a connection until the peer closes it.
+pub(super) async fn serve<R: Role>(mut stream: Stream, role: &mut R) -> Result<(), Broken> {
+    let mut input = BytesMut::with_capacity(READ);
+    timeout(HANDSHAKE, handshake::<R>(&mut stream, &mut input))
+        .await
+        .map_err(|_| Broken::Silent)??;
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let mut out = BytesMut::new();
+    let mut pong = None;
+    loop {
+        while role.listens()
+            && let Some(frame) = zmtp::take_frame(&mut input)?
+        {
+            pong = react(role, frame)?.or(pong);
+        }
+        if out.is_empty() {
+            pong.take().into_iter().for_each(|pong: Vec<u8>| out.extend_from_slice(&pong));
+            role.fill(&mut out);
+        }
+        input.reserve(READ);
+        tokio::select! {
+            read = reader.read_buf(&mut input), if role.listens() => {
+                if read? == 0 {
+                    return Ok(());
+                }
+            }
+            written = writer.write_buf(&mut out), if out.has_remaining() => {
+                if written? == 0 {
+                    return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+                }
+            }
+            () = role.woken(), if !out.has_remaining() => {}
+        }
+    }
+}
+
+/// The answer to a ping, if it was one.
+fn react<R: Role>(role: &mut R, frame: Frame) -> Result<Option<Vec<u8>>, Violation> {
+    if !frame.command {
+        role.message_frame(frame)?;
+        return Ok(None);
+    }
+    let (name, data) = zmtp::command(&frame.body)?;
+    if name == b"PING" {
+        return Ok(Some(zmtp::pong(data)));
+    }
+    role.command(name, data)?;
+    Ok(None)
+}
+
+async fn handshake<R: Role>(stream: &mut Stream, input: &mut BytesMut) -> Result<(), Broken> {
+    stream.write_all(&zmtp::greeting()).await?;
+    // A peer of another version sends less and waits, so each piece is checked when it comes.
+    while input.len() < zmtp::GREETING {
+        read_more(stream, input).await?;
+        zmtp::check_greeting(&input[..input.len().min(zmtp::GREETING)])?;
+    }
+    input.advance(zmtp::GREETING);
+    stream.write_all(&zmtp::ready(R::SOCKET)).await?;
+    loop {
+        if let Some(frame) = zmtp::take_frame(input)? {
+            if !frame.command {
+                return Err(Violation::Command.into());
+            }
+            return Ok(zmtp::check_ready(&frame.body, R::PEERS)?);
+        }
+        read_more(stream, input).await?;
+    }
+}
+
+async fn read_more(stream: &mut Stream, input: &mut BytesMut) -> Result<(), Broken> {
+    match stream.read_buf(input).await? {
+        0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+        _ => Ok(()),
+    }
+}
