@@ -23,8 +23,8 @@ def free_port():
 class Server:
     """A server process on a free loopback port, in a process group of its own."""
 
-    def __init__(self, name, command, env=None, patience=300):
-        self.name, self.port = name, free_port()
+    def __init__(self, name, command, env=None, patience=300, port=None):
+        self.name, self.port = name, port or free_port()
         self.log = tempfile.NamedTemporaryFile(
             "w+", prefix=f"peer-{name}-", suffix=".log", delete=False
         )
