@@ -57,6 +57,11 @@ impl ApiError {
         Self::new(413, "Request Entity Too Large", message)
     }
 
+    /// Something that the operator has not switched on.
+    pub fn permission_denied(message: impl Into<String>) -> Self {
+        Self::new(403, "PermissionDeniedError", message)
+    }
+
     /// A model name that is not served.
     pub fn unknown_model(name: &str, served: &[String]) -> Self {
         let aliases = served.join(", ");

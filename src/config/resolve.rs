@@ -262,6 +262,7 @@ fn frontend(raw: &Raw, env: &Env) -> Result<FrontendSettings, String> {
         shutdown_timeout: Duration::from_secs(count(raw, "--shutdown-timeout", 0)? as u64),
         keep_alive: env.http_keep_alive,
         request_bounds: env.request_bounds,
+        enable_scale_out: raw.is_on("--enable-scale-out"),
         dev_mode: env.dev_mode,
         skip_model_name_validation: env.skip_model_name_validation,
     })

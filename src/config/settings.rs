@@ -137,6 +137,7 @@ pub struct FrontendSettings {
     /// How long an idle connection is kept.
     pub keep_alive: Duration,
     pub request_bounds: RequestBounds,
+    pub enable_scale_out: bool,
     pub dev_mode: bool,
     pub skip_model_name_validation: bool,
 }

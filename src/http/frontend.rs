@@ -36,6 +36,8 @@ pub struct Options {
     pub trust_request_chat_template: bool,
     pub trust_request_mm_kwargs: bool,
     pub skip_model_name_validation: bool,
+    /// Endpoints for scaling out, `/render` among them.
+    pub enable_scale_out: bool,
     /// Endpoints for developers: VLLM_SERVER_DEV_MODE.
     pub dev_mode: bool,
     /// The publishers of KV events by rank, as settings; `{}` without any.
@@ -84,6 +86,7 @@ impl Options {
             trust_request_chat_template: false,
             trust_request_mm_kwargs: false,
             skip_model_name_validation: false,
+            enable_scale_out: false,
             dev_mode: false,
             kv_event_sources: Value::Object(Map::new()),
             access_log: false,

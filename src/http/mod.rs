@@ -20,6 +20,7 @@ mod metrics;
 mod models;
 mod operations;
 mod prompt;
+mod render;
 mod reply;
 mod request;
 mod request_log;

@@ -3,7 +3,9 @@
 use super::call::Call;
 use super::frontend::Frontend;
 use super::headers::REQUEST_ID;
-use super::{chat, completions, guard, metrics, models, operations, reply, respond, tokenize};
+use super::{
+    chat, completions, guard, metrics, models, operations, render, reply, respond, tokenize,
+};
 use crate::error::ApiError;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -26,6 +28,10 @@ enum Endpoint {
     Completions,
     Tokenize,
     Detokenize,
+    RenderChat,
+    RenderCompletions,
+    /// Another endpoint for scaling out.
+    ScaleOut,
 }
 
 /// A path, the methods it takes, and where it leads.
@@ -43,6 +49,14 @@ const ROUTES: &[Route] = &[
     ("/v1/completions", &[Method::POST], Endpoint::Completions),
     ("/tokenize", &[Method::POST], Endpoint::Tokenize),
     ("/detokenize", &[Method::POST], Endpoint::Detokenize),
+    ("/v1/chat/completions/render", &[Method::POST], Endpoint::RenderChat),
+    ("/v1/completions/render", &[Method::POST], Endpoint::RenderCompletions),
+    ("/v1/messages/render", &[Method::POST], Endpoint::ScaleOut),
+    ("/v1/responses/render", &[Method::POST], Endpoint::ScaleOut),
+    ("/v1/chat/completions/derender", &[Method::POST], Endpoint::ScaleOut),
+    ("/v1/completions/derender", &[Method::POST], Endpoint::ScaleOut),
+    ("/inference/v1/generate", &[Method::POST], Endpoint::ScaleOut),
+    ("/inference/v1/abort_requests", &[Method::POST], Endpoint::ScaleOut),
 ];
 const METRICS: &str = "/metrics";
 /// Paths that need a key, when keys are configured.
@@ -239,8 +253,16 @@ where
     B: hyper::body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    use Endpoint::{RenderChat, RenderCompletions, ScaleOut};
+    let scales_out = matches!(endpoint, RenderChat | RenderCompletions | ScaleOut);
+    if scales_out && !frontend.options.enable_scale_out {
+        return Err(render::disabled());
+    }
     let body = read_body(body, frontend.options.max_body_bytes).await?;
     match endpoint {
+        RenderChat => render::chat(&frontend, &headers, &body).await,
+        RenderCompletions => render::completions(&frontend, &headers, &body).await,
+        ScaleOut => Err(ApiError::not_implemented("This scale-out endpoint")),
         Endpoint::Chat => {
             let load = Load::count(&frontend);
             let response = chat::create(frontend, call, headers, &body).await?;

@@ -201,6 +201,7 @@ fn options(settings: &Settings, model: &Model, sizes: &Sizes) -> http::Options {
         return_tokens_as_token_ids: from.return_tokens_as_token_ids,
         enable_prompt_tokens_details: from.prompt_tokens_details,
         enable_force_include_usage: from.force_include_usage,
+        enable_scale_out: from.enable_scale_out,
         dev_mode: from.dev_mode,
         skip_model_name_validation: from.skip_model_name_validation,
         access_log: settings.logging.access_log,

@@ -43,7 +43,8 @@ pub(super) const FRONTEND: &[Flag] = &[
     later("--anthropic-disabled-thinking-effort", Text, text("auto"), NOT_YET),
     later("--log-error-stack", Toggle, OFF, NOT_YET),
     later("--tokens-only", Toggle, OFF, NOT_YET),
-    later("--enable-scale-out", Toggle, OFF, NOT_YET),
+    flag("--enable-scale-out", Toggle, OFF)
+        .help("Answer /v1/chat/completions/render and /v1/completions/render, for routers."),
     flag("--fingerprint-mode", Text, text("full"))
         .choices(&["custom", "full", "hash", "none"])
         .help(

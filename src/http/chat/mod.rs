@@ -15,7 +15,7 @@ use super::headers::{request_id, with_load_metrics};
 use super::json::{Dict, Int, Json, to_str};
 use super::prompt::{LengthRules, TokenPrompt};
 use super::reply::{random_id, unix_time};
-use super::request::{ChatRequest, Conversation, ToolChoice};
+use super::request::{ChatRequest, Conversation, Sampling, ToolChoice};
 use super::request_log::{RequestLog, with_reply_id};
 use super::{respond, sse};
 use crate::error::ApiError;
@@ -44,26 +44,9 @@ pub async fn create(
     surrogates?;
     let room = frontend.engine.reserve(request.common.sampling.reserve_n())?;
     check_tool_choice(&request.tool_choice)?;
-    let tools = match request.tool_choice {
-        ToolChoice::None if frontend.options.exclude_tools_when_tool_choice_none => None,
-        _ => request.conversation.tools.as_ref(),
-    };
-    frontend.check_conversation(&request.conversation)?;
-    let limits = frontend.options.limits;
-    let (max_tokens, field) = (request.max_tokens.as_ref(), request.max_tokens_field);
-    let rules = LengthRules::new(&request.common, max_tokens, field, limits.max_model_len)?;
-    let (prompt, messages) = match reused_prompt(&request)? {
-        Some(ids) => (frontend.reused(ids)?, Vec::new()),
-        None => {
-            let render = || frontend.render(&request.conversation, tools);
-            let (text, messages) = blocking(body.len(), render)?;
-            (frontend.text_prompt(text, &rules).await?, messages)
-        }
-    };
+    let (prompt, messages) = frontend.chat_prompt(&request, body.len()).await?;
     call.tokenised();
-    let max_tokens = frontend.max_tokens(max_tokens, prompt.tokens.len(), &request.common)?;
-    let fields = &request.common.sampling;
-    let sampling = fields.resolve(max_tokens, request.common.big_extra_arg, &frontend.defaults)?;
+    let sampling = frontend.chat_sampling(&request, &prompt)?;
     if request.common.use_beam_search {
         return Err(ApiError::not_implemented("Beam search"));
     }
@@ -85,7 +68,7 @@ pub async fn create(
 }
 
 /// No tool parser is there yet, so the model cannot be made to call tools.
-fn check_tool_choice(choice: &ToolChoice) -> Result<(), ApiError> {
+pub fn check_tool_choice(choice: &ToolChoice) -> Result<(), ApiError> {
     let choice = match choice {
         ToolChoice::None | ToolChoice::Null => return Ok(()),
         ToolChoice::Auto => {
@@ -119,6 +102,39 @@ fn reused_prompt(request: &ChatRequest) -> Result<Option<Vec<Int>>, ApiError> {
 }
 
 impl Frontend {
+    /// The tokens of a chat, and its messages as the template saw them; `len` bytes of body.
+    pub async fn chat_prompt(
+        &self,
+        request: &ChatRequest,
+        len: usize,
+    ) -> Result<(TokenPrompt, Vec<Value>), ApiError> {
+        let tools = match request.tool_choice {
+            ToolChoice::None if self.options.exclude_tools_when_tool_choice_none => None,
+            _ => request.conversation.tools.as_ref(),
+        };
+        self.check_conversation(&request.conversation)?;
+        let (max_tokens, field) = (request.max_tokens.as_ref(), request.max_tokens_field);
+        let max_model_len = self.options.limits.max_model_len;
+        let rules = LengthRules::new(&request.common, max_tokens, field, max_model_len)?;
+        if let Some(ids) = reused_prompt(request)? {
+            return Ok((self.reused(ids)?, Vec::new()));
+        }
+        let (text, messages) = blocking(len, || self.render(&request.conversation, tools))?;
+        Ok((self.text_prompt(text, &rules).await?, messages))
+    }
+
+    /// Its sampling parameters.
+    pub fn chat_sampling(
+        &self,
+        request: &ChatRequest,
+        prompt: &TokenPrompt,
+    ) -> Result<Sampling, ApiError> {
+        let common = &request.common;
+        let max_tokens =
+            self.max_tokens(request.max_tokens.as_ref(), prompt.tokens.len(), common)?;
+        common.sampling.resolve(max_tokens, common.big_extra_arg, &self.defaults)
+    }
+
     /// What a request may not bring unless the operator trusts its clients.
     pub fn check_conversation(&self, conversation: &Conversation) -> Result<(), ApiError> {
         let in_kwargs = conversation.chat_template_kwargs.get("chat_template");

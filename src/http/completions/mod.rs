@@ -64,7 +64,7 @@ pub async fn create(
 }
 
 /// Refuses prompts of a kind that this server or model cannot take.
-fn check_prompt_kind(request: &CompletionRequest) -> Result<(), ApiError> {
+pub fn check_prompt_kind(request: &CompletionRequest) -> Result<(), ApiError> {
     let refuse = |message: &str, param: &str| Err(ApiError::bad_request(message).with_param(param));
     if request.suffix {
         let is_text = request.prompts.iter().all(|prompt| matches!(prompt, Prompt::Text(_)));
@@ -93,7 +93,7 @@ fn check_prompt_kind(request: &CompletionRequest) -> Result<(), ApiError> {
 
 impl Frontend {
     /// Tokenises all prompts, then checks the sampling parameters against each.
-    async fn completion_jobs(
+    pub async fn completion_jobs(
         &self,
         request: &CompletionRequest,
         prompts: Vec<Prompt>,

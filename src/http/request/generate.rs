@@ -177,6 +177,7 @@ pub struct GenerateFields {
     pub model: Option<String>,
     pub stream: bool,
     pub stream_options: StreamOptions,
+    pub has_stream_options: bool,
     pub sampling: SamplingFields,
     pub echo: bool,
     pub add_special_tokens: bool,
@@ -208,6 +209,7 @@ impl GenerateFields {
         Self {
             model: data.string("model"),
             stream: data.flag("stream"),
+            has_stream_options: options.is_some(),
             stream_options: StreamOptions {
                 include_usage: option("include_usage"),
                 continuous: option("include_usage") && option("continuous_usage_stats"),

@@ -1,6 +1,7 @@
 //! Sampling parameters: from the fields of a request to numbers within their ranges.
 
 mod describe;
+mod rendered;
 
 pub use describe::Described;
 

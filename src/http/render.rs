@@ -1,0 +1,136 @@
+//! `POST /v1/chat/completions/render` and `/v1/completions/render`: what a request comes to, token
+//! by token, without running it. Routers ask for the tokens of a prompt this way.
+
+use super::body::read;
+use super::chat::check_tool_choice;
+use super::completions::check_prompt_kind;
+use super::frontend::Frontend;
+use super::headers::request_id;
+use super::prompt::TokenPrompt;
+use super::reply::random_id;
+use super::request::{ChatRequest, CompletionRequest, GenerateFields, Sampling};
+use super::respond;
+use crate::error::ApiError;
+use crate::types::Token;
+use axum::body::Body;
+use axum::http::{HeaderMap, Response};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// vLLM's `GenerateRequest`. What no text model has is null.
+#[derive(Serialize)]
+struct Rendered<'a> {
+    request_id: String,
+    token_ids: &'a [Token],
+    token_offsets: Option<()>,
+    features: Option<()>,
+    content_parts: Option<()>,
+    sampling_params: Map<String, Value>,
+    model: Option<&'a str>,
+    reasoning_ended: Option<bool>,
+    reasoning_parser_kwargs: Option<()>,
+    return_token_ids: Option<bool>,
+    output_mode: &'static str,
+    stream: bool,
+    stream_options: Option<StreamOptions>,
+    cache_salt: Option<&'a str>,
+    priority: i64,
+    kv_transfer_params: Option<()>,
+    ec_transfer_params: Option<()>,
+}
+
+#[derive(Serialize)]
+struct StreamOptions {
+    include_usage: bool,
+    continuous_usage_stats: bool,
+}
+
+fn rendered<'a>(
+    fields: &'a GenerateFields,
+    request_id: String,
+    prompt: &'a TokenPrompt,
+    sampling: &Sampling,
+) -> Result<Rendered<'a>, ApiError> {
+    if prompt.tokens.is_empty() {
+        return Err(ApiError::bad_request("No token_ids rendered"));
+    }
+    let options = &fields.stream_options;
+    Ok(Rendered {
+        request_id,
+        token_ids: &prompt.tokens,
+        token_offsets: None,
+        features: None,
+        content_parts: None,
+        sampling_params: fields.sampling.rendered(sampling, fields.stream),
+        model: fields.model.as_deref(),
+        reasoning_ended: None,
+        reasoning_parser_kwargs: None,
+        return_token_ids: None,
+        output_mode: "tokens",
+        stream: fields.stream,
+        stream_options: (fields.stream && fields.has_stream_options).then(|| StreamOptions {
+            include_usage: options.include_usage,
+            continuous_usage_stats: options.continuous,
+        }),
+        cache_salt: fields.cache_salt.as_deref(),
+        priority: fields.priority,
+        kv_transfer_params: None,
+        ec_transfer_params: None,
+    })
+}
+
+fn refuse_beams(fields: &GenerateFields) -> Result<(), ApiError> {
+    match fields.use_beam_search {
+        true => Err(ApiError::bad_request("Beam search is not supported by the render endpoint")),
+        false => Ok(()),
+    }
+}
+
+/// A chat: one object.
+pub async fn chat(
+    frontend: &Frontend,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Response<Body>, ApiError> {
+    let (request, surrogates) = read(headers, body, ChatRequest::new)?;
+    frontend.check_model(request.common.model.as_deref())?;
+    surrogates?;
+    refuse_beams(&request.common)?;
+    check_tool_choice(&request.tool_choice)?;
+    let (prompt, _) = frontend.chat_prompt(&request, body.len()).await?;
+    let sampling = frontend.chat_sampling(&request, &prompt)?;
+    let given = request.common.request_id.as_deref();
+    let id = request_id("chatcmpl-", headers, given, random_id);
+    Ok(respond::json(&rendered(&request.common, id, &prompt, &sampling)?))
+}
+
+/// Completions: a list, one for each prompt.
+pub async fn completions(
+    frontend: &Frontend,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Response<Body>, ApiError> {
+    let (mut request, surrogates) = read(headers, body, CompletionRequest::new)?;
+    frontend.check_model(request.common.model.as_deref())?;
+    surrogates?;
+    refuse_beams(&request.common)?;
+    check_prompt_kind(&request)?;
+    let prompts = std::mem::take(&mut request.prompts);
+    let jobs = frontend.completion_jobs(&request, prompts).await?;
+    let base = request_id("cmpl-", headers, request.common.request_id.as_deref(), random_id);
+    let id = |at: usize| if jobs.len() == 1 { base.clone() } else { format!("{base}-{at}") };
+    let all: Result<Vec<_>, ApiError> = jobs
+        .iter()
+        .enumerate()
+        .map(|(at, job)| rendered(&request.common, id(at), &job.prompt, &job.sampling))
+        .collect();
+    Ok(respond::json(&all?))
+}
+
+/// What all endpoints for scaling out say while they are off.
+pub fn disabled() -> ApiError {
+    ApiError::permission_denied(
+        "Scale-out endpoints are disabled. Restart vllm serve with --enable-scale-out to enable \
+         them.",
+    )
+}
