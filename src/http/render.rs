@@ -68,7 +68,7 @@ fn rendered<'a>(
         return_token_ids: None,
         output_mode: "tokens",
         stream: fields.stream,
-        stream_options: (fields.stream && fields.has_stream_options).then(|| StreamOptions {
+        stream_options: (fields.stream && fields.has_stream_options).then_some(StreamOptions {
             include_usage: options.include_usage,
             continuous_usage_stats: options.continuous,
         }),

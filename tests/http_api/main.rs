@@ -8,6 +8,7 @@ mod collector;
 mod golden;
 mod lifecycle;
 mod metrics;
+mod render;
 mod replies;
 mod support;
 mod traces;

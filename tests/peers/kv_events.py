@@ -239,4 +239,7 @@ def main():
 
 
 if __name__ == "__main__":
+    import kv_events_chain  # registers its checks with the module, which is not this script
+
+    CHECKS += [kv_events_chain.the_picker_follows_our_events]
     main()
