@@ -12,6 +12,9 @@
 //! 4. Sampled tokens go back through one channel a generation; [`text`] turns them into text that
 //!    never ends inside a character and stops at stop strings; [`http`] writes them to the socket.
 //!
+//! Beside the way, told by the engine and by [`http`] and never asked: [`telemetry`] (spans,
+//! metrics, log lines) and [`events`] (what the prefix cache holds, for routers).
+//!
 //! Data flows one way. A room may use the rooms below it and the base ([`types`], [`error`],
 //! [`config`], [`model`]), never one above; `tests/layers.rs` checks it.
 
