@@ -1,6 +1,8 @@
-"""What the checks of the traces suite share: the registry, the servers, the assertion."""
+"""What suites of checks share: the registry, the assertion, and the bench of the traces suite."""
 
 import os
+import time
+import traceback
 
 from otel_stack import Stack
 from server import Server
@@ -8,6 +10,7 @@ from telemetry_cases import MODEL
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CHECKS = []
+PATIENCE = 20  # seconds, for what is on its way
 
 
 def check(function):
@@ -27,6 +30,20 @@ def none_of(failures):
     if failures:
         more = [f"... and {len(failures) - 5} more"] if len(failures) > 5 else []
         raise AssertionError("\n    ".join(failures[:5] + more))
+
+
+def passes(check, bench):
+    """Runs a check, and says how long it took or what is wrong."""
+    began = time.monotonic()
+    try:
+        check(bench)
+    except (AssertionError, ValueError, KeyError, OSError) as e:
+        at = traceback.extract_tb(e.__traceback__)[-1]
+        print(f"FAIL {check.__name__}: {type(e).__name__}: {e}\n    {at.filename}:{at.lineno}")
+        return False
+    finally:
+        print(f"     {check.__name__}: {time.monotonic() - began:.1f} s", flush=True)
+    return True
 
 
 class Bench:

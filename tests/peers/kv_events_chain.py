@@ -11,8 +11,9 @@ import tempfile
 import time
 import urllib.request
 
-from kv_events import MODEL, PATIENCE, ROOT, check, must
+from checks import PATIENCE, ROOT, check, must
 from server import Server, free_port, send
+from telemetry_cases import MODEL
 
 TEXT = "Tell me about paged attention, prefix caching and chunked prefill, one after the other. "
 
@@ -77,13 +78,18 @@ class Pod:
 
     def count(self, family):
         page = send(self.server.port, "GET", "/metrics")["raw"]
-        lines = (x for x in page.splitlines() if x.startswith(family + "{"))
+        lines = (x for x in page.splitlines() if x.startswith((family + "{", family + " ")))
         return float(next(lines).rsplit(" ", 1)[1])
 
     def resident(self):
-        page = send(self.server.port, "GET", "/metrics")["raw"]
-        lines = (x for x in page.splitlines() if x.startswith("glassbox_kv_events_resident"))
-        return float(next(lines).rsplit(" ", 1)[1])
+        return self.count("glassbox_kv_events_resident_blocks")
+
+    def wait_until_heard(self):
+        """What is stored from here on reaches the EPP once, and not again by a snapshot."""
+        until = time.monotonic() + PATIENCE
+        while self.count("glassbox_kv_events_subscribers") == 0:
+            must(time.monotonic() < until, "no EPP subscribed")
+            time.sleep(0.02)
 
     def prompts(self):
         return self.count("vllm:time_to_first_token_seconds_count")
@@ -107,6 +113,8 @@ def follows_prefixes(gateway, pods, seed, gone=0):
 
     `gone`: blocks that this EPP was told of by pods that are no more.
     """
+    for pod in pods:
+        pod.wait_until_heard()
     texts = [f"{seed} {n}: {TEXT * 12}" for n in range(8)]
     first = [served_by(gateway, pods, text) for text in texts]
     must(len(set(first)) == 2, f"both pods are used at first: {first}")

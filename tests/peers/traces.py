@@ -7,14 +7,12 @@ Each check says what it proves; the suite fails if one of them does. It takes tw
 
 import argparse
 import sys
-import time
-import traceback
 
 import traces_outage  # noqa: F401  these add their checks
 import traces_sampling  # noqa: F401
 import traces_spans  # noqa: F401
 import traces_tree  # noqa: F401
-from checks import CHECKS, Bench
+from checks import CHECKS, Bench, passes
 
 
 def main():
@@ -34,19 +32,6 @@ def main():
         bench.stack.stop()
     print(f"{len(chosen) - len(failed)} of {len(chosen)} checks of traces passed")
     sys.exit(1 if failed or not chosen else 0)
-
-
-def passes(check, bench):
-    began = time.monotonic()
-    try:
-        check(bench)
-    except (AssertionError, ValueError, KeyError, OSError) as e:
-        at = traceback.extract_tb(e.__traceback__)[-1]
-        print(f"FAIL {check.__name__}: {type(e).__name__}: {e}\n    {at.filename}:{at.lineno}")
-        return False
-    finally:
-        print(f"     {check.__name__}: {time.monotonic() - began:.1f} s", flush=True)
-    return True
 
 
 if __name__ == "__main__":
