@@ -16,6 +16,7 @@ pub mod limits;
 pub mod memory;
 mod metrics;
 mod otel;
+mod parsers;
 mod python;
 mod resolve;
 mod rewrite;
@@ -34,6 +35,7 @@ pub use otel::{
     BatchSettings, Compression, ExporterSettings, OtlpProtocol, RootSampler, SamplerSettings,
     SpanLimits, TlsFiles, TraceLevel, TracingSettings,
 };
+pub use parsers::ParserSettings;
 pub use python::repr_float;
 pub use settings::*;
 

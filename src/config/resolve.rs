@@ -5,12 +5,13 @@ use super::grammar::Raw;
 use super::kv_events;
 use super::metrics;
 use super::otel;
+use super::parsers;
 use super::python;
 use super::settings::*;
 use super::table::Status;
 use super::value::Value;
 use crate::model::{GenerationSource, LoadFormat};
-use crate::types::{HashAlgo, Policy};
+use crate::types::{ContentFormat, HashAlgo, Policy};
 use serde_json::{Map, Value as Json};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -253,6 +254,14 @@ fn frontend(raw: &Raw, env: &Env) -> Result<FrontendSettings, String> {
             .map_err(|_| format!("argument --port: must be 0 to 65535, not {port}"))?,
         api_keys: keys.into_iter().filter(|key| !key.is_empty()).collect(),
         response_role: raw.text("--response-role").unwrap_or_default(),
+        parsers: parsers::read(raw)?,
+        exclude_tools_when_tool_choice_none: raw.is_on("--exclude-tools-when-tool-choice-none"),
+        trust_request_chat_template: raw.is_on("--trust-request-chat-template"),
+        chat_template_content_format: match raw.text("--chat-template-content-format").as_deref() {
+            Some("openai") => Some(ContentFormat::OpenAi),
+            Some("string") => Some(ContentFormat::String),
+            _ => None,
+        },
         return_tokens_as_token_ids: raw.is_on("--return-tokens-as-token-ids"),
         prompt_tokens_details: raw.is_on("--enable-prompt-tokens-details"),
         force_include_usage: raw.is_on("--enable-force-include-usage"),

@@ -7,8 +7,9 @@ use super::bounds::RequestBounds;
 use super::kv_events::KvEventsSettings;
 use super::metrics::MetricsSettings;
 use super::otel::TracingSettings;
+use super::parsers::ParserSettings;
 use crate::model::{GenerationSource, HubOptions, LoadFormat};
-use crate::types::{HashAlgo, Policy};
+use crate::types::{ContentFormat, HashAlgo, Policy};
 use serde_json::{Map, Value as Json};
 use std::time::Duration;
 
@@ -125,6 +126,11 @@ pub struct FrontendSettings {
     /// Empty: no key is asked for.
     pub api_keys: Vec<String>,
     pub response_role: String,
+    pub parsers: ParserSettings,
+    pub exclude_tools_when_tool_choice_none: bool,
+    pub trust_request_chat_template: bool,
+    /// `None` reads it off the template.
+    pub chat_template_content_format: Option<ContentFormat>,
     pub return_tokens_as_token_ids: bool,
     pub prompt_tokens_details: bool,
     pub force_include_usage: bool,

@@ -1,6 +1,6 @@
 //! What all request handlers share.
 
-use super::chat::ContentFormat;
+use super::json::str_repr;
 use super::request::{GenerateFields, Limits};
 use crate::config::{RequestLogSettings, VLLM_VERSION};
 use crate::engine::EngineHandle;
@@ -8,8 +8,9 @@ use crate::error::ApiError;
 use crate::model::{ChatTemplate, GenerationDefaults, Tokenizer};
 use crate::telemetry::metrics::{Format, Metrics};
 use crate::telemetry::trace::Tracer;
-use crate::text::{Encoder, UnsupportedTokenizer};
-use crate::types::Token;
+use crate::text::parse::NoThinkTokens;
+use crate::text::{Encoder, Parsers, UnsupportedTokenizer};
+use crate::types::{ContentFormat, ReasoningFormat, Token, ToolFormat};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -34,6 +35,9 @@ pub struct Options {
     pub enable_server_load_tracking: bool,
     pub exclude_tools_when_tool_choice_none: bool,
     pub trust_request_chat_template: bool,
+    /// How the model writes reasoning and calls of tools; `None` leaves them in the content.
+    pub reasoning_format: Option<ReasoningFormat>,
+    pub tool_format: Option<ToolFormat>,
     pub trust_request_mm_kwargs: bool,
     pub skip_model_name_validation: bool,
     /// Endpoints for scaling out, `/render` among them.
@@ -84,6 +88,8 @@ impl Options {
             enable_server_load_tracking: false,
             exclude_tools_when_tool_choice_none: false,
             trust_request_chat_template: false,
+            reasoning_format: None,
+            tool_format: None,
             trust_request_mm_kwargs: false,
             skip_model_name_validation: false,
             enable_scale_out: false,
@@ -118,6 +124,22 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Why requests cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrontendError {
+    #[error(transparent)]
+    Tokenizer(#[from] UnsupportedTokenizer),
+    #[error("{flags} cannot be used with the tokenizer of {model}: {why}")]
+    Parsers { flags: String, model: String, why: NoThinkTokens },
+}
+
+/// The flags that parsers were named with.
+fn parser_flags(reasoning: Option<ReasoningFormat>, tools: Option<ToolFormat>) -> String {
+    let tools = tools.map(|format| format!("--tool-call-parser {}", format.name()));
+    let reasoning = reasoning.map(|format| format!("--reasoning-parser {}", format.name()));
+    tools.into_iter().chain(reasoning).collect::<Vec<_>>().join(" and ")
+}
+
 /// Writes the metrics page.
 pub type RenderMetrics = Box<dyn Fn(Format) -> String + Send + Sync>;
 
@@ -132,6 +154,8 @@ pub struct Frontend {
     /// The tokenizer's end token.
     pub eos: Option<Token>,
     pub defaults: GenerationDefaults,
+    /// `None` when output is content and nothing else.
+    pub parsers: Option<Arc<Parsers>>,
     /// `None` when requests are not traced.
     pub tracer: Option<Tracer>,
     pub metrics: Arc<Metrics>,
@@ -145,7 +169,7 @@ impl Frontend {
     /// Puts the parts together.
     ///
     /// # Errors
-    /// A tokenizer whose tokens cannot be turned back into text.
+    /// A tokenizer whose tokens cannot be turned back into text, or that a parser cannot use.
     pub fn new(
         options: Options,
         engine: EngineHandle,
@@ -154,11 +178,20 @@ impl Frontend {
         defaults: GenerationDefaults,
         metrics: Arc<Metrics>,
         render_metrics: RenderMetrics,
-    ) -> Result<Self, UnsupportedTokenizer> {
+    ) -> Result<Self, FrontendError> {
         let digest = |key: &String| Sha256::digest(key).into();
+        let encoder = Encoder::new(tokenizer.hf().as_ref().clone())?;
+        let (reasoning, tools) = (options.reasoning_format, options.tool_format);
+        let parsers = Parsers::new(reasoning, tools, encoder.vocabulary().clone());
+        let parsers = parsers.map_err(|why| FrontendError::Parsers {
+            flags: parser_flags(reasoning, tools),
+            model: str_repr(&options.model_root),
+            why,
+        })?;
         Ok(Self {
             key_digests: options.api_keys.iter().map(digest).collect(),
-            encoder: Encoder::new(tokenizer.hf().as_ref().clone())?,
+            encoder,
+            parsers: parsers.map(Arc::new),
             special_tokens: tokenizer.special.clone(),
             eos: tokenizer.eos,
             load: AtomicI64::new(0),

@@ -31,7 +31,6 @@ mod server;
 mod sse;
 mod tokenize;
 
-pub use chat::ContentFormat;
 pub use frontend::{Frontend, Options, RenderMetrics, system_fingerprint};
 pub use request::Limits;
 pub use routes::paths;

@@ -2,7 +2,6 @@
 //! by token, without running it. Routers ask for the tokens of a prompt this way.
 
 use super::body::read;
-use super::chat::check_tool_choice;
 use super::completions::check_prompt_kind;
 use super::frontend::Frontend;
 use super::headers::request_id;
@@ -96,7 +95,7 @@ pub async fn chat(
     frontend.check_model(request.common.model.as_deref())?;
     surrogates?;
     refuse_beams(&request.common)?;
-    check_tool_choice(&request.tool_choice)?;
+    frontend.check_tool_choice(&request.tool_choice)?;
     let (prompt, _) = frontend.chat_prompt(&request, body.len()).await?;
     let sampling = frontend.chat_sampling(&request, &prompt)?;
     let given = request.common.request_id.as_deref();

@@ -33,9 +33,14 @@ pub struct Usage {
     completion_tokens: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_tokens_details: Member<PromptDetails>,
-    /// Always null: only reasoning parsers fill it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    completion_tokens_details: Member<()>,
+    completion_tokens_details: Member<CompletionDetails>,
+}
+
+/// What the tokens of an output are; only with a reasoning parser.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct CompletionDetails {
+    pub reasoning_tokens: usize,
 }
 
 /// Where the tokens of a prompt came from.
@@ -61,8 +66,16 @@ impl Usage {
     }
 
     /// The form of a chat's chunk.
-    pub fn in_chat_chunk(mut self) -> Self {
-        self.completion_tokens_details = Some(None);
+    pub fn in_chat_chunk(mut self, details: Option<CompletionDetails>) -> Self {
+        self.completion_tokens_details = Some(details);
+        self
+    }
+
+    /// The same counts with those of reasoning, where they are known.
+    pub fn with_details(mut self, details: Option<CompletionDetails>) -> Self {
+        if let Some(details) = details {
+            self.completion_tokens_details = Some(Some(details));
+        }
         self
     }
 

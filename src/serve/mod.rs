@@ -159,6 +159,7 @@ fn frontend(
         plan: &sizes.kv,
         settings: &settings.metrics,
         shows_engine: settings.logging.stats,
+        counts_tool_calls: settings.frontend.parsers.counts_tool_calls,
         paths: &http::paths(),
     }));
     let status = engine.shared_status();
@@ -207,6 +208,11 @@ fn options(settings: &Settings, model: &Model, sizes: &Sizes) -> http::Options {
         access_log: settings.logging.access_log,
         log_requests: settings.logging.requests,
         default_chat_template_kwargs: settings.model.chat_template_kwargs.clone(),
+        chat_template_content_format: from.chat_template_content_format,
+        exclude_tools_when_tool_choice_none: from.exclude_tools_when_tool_choice_none,
+        trust_request_chat_template: from.trust_request_chat_template,
+        reasoning_format: from.parsers.reasoning,
+        tool_format: from.parsers.tools,
         response_role: from.response_role.clone(),
         system_fingerprint: match &from.fingerprint {
             Fingerprint::Full => Some(fingerprint),

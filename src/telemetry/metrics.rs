@@ -10,12 +10,14 @@ mod own;
 mod process;
 mod requests;
 mod text;
+mod tools;
 
 pub use engine::{Finished, Snapshot, Steps};
 pub use http::{HttpExchange, HttpMetrics, METHODS};
 pub use own::{Health, KvEventHealth};
 pub use requests::{FinishedRequest, RequestMetrics};
 pub use text::Format;
+pub use tools::{ParserApi, ParserMode};
 
 use crate::config::memory::KvPlan;
 use crate::config::{CacheSettings, MetricsSettings};
@@ -24,6 +26,7 @@ use process::Process;
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 use text::Page;
+use tools::ToolMetrics;
 
 /// What metrics are made of.
 #[derive(Clone, Debug)]
@@ -35,6 +38,8 @@ pub struct MetricsConfig<'a> {
     pub settings: &'a MetricsSettings,
     /// Whether the engine's families are shown; off with `--disable-log-stats`.
     pub shows_engine: bool,
+    /// Whether invocations of the parser of tool calls are counted.
+    pub counts_tool_calls: bool,
     /// The paths that the server has.
     pub paths: &'a [&'static str],
 }
@@ -44,6 +49,7 @@ pub struct MetricsConfig<'a> {
 pub struct Metrics {
     pub requests: RequestMetrics,
     pub http: HttpMetrics,
+    tools: Option<ToolMetrics>,
     model_name: String,
     cache_info: Vec<(&'static str, String)>,
     shows_engine: bool,
@@ -61,6 +67,7 @@ impl Metrics {
         Self {
             requests: RequestMetrics::new(config),
             http: HttpMetrics::new(config.paths.iter().copied(), created),
+            tools: config.counts_tool_calls.then(ToolMetrics::default),
             model_name: config.model_name.to_owned(),
             cache_info: cache_info::labels(config.cache, config.plan),
             shows_engine: config.shows_engine,
@@ -75,6 +82,11 @@ impl Metrics {
         let _ = self.startup.set(seconds);
     }
 
+    /// The parser of tool calls has looked at an output or a piece of one, and found some or none.
+    pub fn tool_parser_invoked(&self, mode: ParserMode, api: ParserApi, found: bool) {
+        self.tools.iter().for_each(|tools| tools.invoked(mode, api, found));
+    }
+
     /// The exposition for `now`.
     pub fn render(&self, now: &Snapshot, health: &Health, format: Format) -> String {
         let mut page = Page::new(format);
@@ -87,6 +99,9 @@ impl Metrics {
                 self.cache_info.iter().map(|(name, value)| (*name, value.as_str())).collect();
             let help = "The settings of the KV cache, as labels.";
             page.gauge("vllm:cache_config_info", help, &[(&info, 1.0)]);
+        }
+        if let Some(tools) = &self.tools {
+            tools.write(&mut page, &self.model_name, self.created);
         }
         self.http.write(&mut page);
         own::write_process(&mut page, health, self.startup.get().copied(), self.created);

@@ -6,13 +6,12 @@
 //!   character and stops at stop strings.
 //! - [`TokenTexts`] puts text to log-probabilities, as each API shows them.
 //! - [`Vocabulary`] holds the bytes behind every token; all of the above share it.
-//!
-//! Reasoning and tool-call parsers belong here too: each a small state machine that takes the
-//! [`Delta`]s of an [`OutputText`] and splits their text, one file per format.
+//! - [`Parsers`] find reasoning and tool calls in that text.
 
 mod encoder;
 mod logprobs;
 mod output;
+pub mod parse;
 mod stop;
 mod utf8;
 mod vocabulary;
@@ -22,6 +21,7 @@ pub use logprobs::{
     ChatLogprob, CompletionLogprob, PositionTexts, PromptLogprob, TokenText, TokenTexts, TopLogprob,
 };
 pub use output::{Delta, OutputText, TextOptions};
+pub use parse::Parsers;
 pub use vocabulary::{UnsupportedTokenizer, Vocabulary};
 
 #[cfg(test)]

@@ -68,6 +68,16 @@ impl Vocabulary {
         self.special.get(token as usize).copied().unwrap_or(false)
     }
 
+    /// The token that stands for this text alone. Looks at every token: for use at start.
+    pub fn find(&self, text: &str) -> Option<Token> {
+        (0..self.ends.len() as Token).rev().find(|token| self.bytes(*token) == text.as_bytes())
+    }
+
+    /// All tokens that `skip_special_tokens` leaves out.
+    pub fn specials(&self) -> impl Iterator<Item = Token> {
+        (0..self.special.len() as Token).filter(|token| self.is_special(*token))
+    }
+
     /// The text of a whole sequence. Bytes that are not UTF-8 become U+FFFD; ids that the
     /// tokenizer does not know become nothing.
     pub fn decode(&self, tokens: &[Token], skip_special_tokens: bool) -> String {

@@ -55,3 +55,54 @@ pub enum Policy {
     /// Lower priority values first, then first come.
     Priority,
 }
+
+/// How a model writes its reasoning: vLLM's `--reasoning-parser`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReasoningFormat {
+    Qwen3,
+    DeepSeekR1,
+}
+
+impl ReasoningFormat {
+    /// vLLM's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Qwen3 => "qwen3",
+            Self::DeepSeekR1 => "deepseek_r1",
+        }
+    }
+}
+
+/// The form in which a chat template takes content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentFormat {
+    String,
+    /// A list of `{"type", "text"}`, as OpenAI's API has it.
+    OpenAi,
+}
+
+/// How much of a tool call is held to its form: vLLM's `--tool-strict-level`, ascending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ToolStrictLevel {
+    /// What `tool_choice` and the `strict` of each tool ask for.
+    Auto,
+    /// The envelope and the name, for every request with tools.
+    Function,
+    /// Arguments too, as if every tool were strict.
+    Parameter,
+}
+
+/// How a model writes calls of tools: vLLM's `--tool-call-parser`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToolFormat {
+    Hermes,
+}
+
+impl ToolFormat {
+    /// vLLM's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hermes => "hermes",
+        }
+    }
+}

@@ -3,12 +3,13 @@
 mod choices;
 mod clock;
 mod histogram;
+pub mod json;
 mod kv_event;
 mod output;
 mod sampling;
 mod timeline;
 
-pub use choices::{HashAlgo, Policy};
+pub use choices::{ContentFormat, HashAlgo, Policy, ReasoningFormat, ToolFormat, ToolStrictLevel};
 pub use clock::{Clock, Moment};
 pub use histogram::{Bucket, Exemplar, Histogram, SpanRef};
 pub use kv_event::{BlockHash, KvEvent, KvEventBatch, KvEventSink, LoraTag, StoredBlocks};

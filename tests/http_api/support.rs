@@ -131,7 +131,7 @@ fn frontend(options: Options, engine: EngineHandle) -> Frontend {
         Some(&file("generation_config.json")),
         &serde_json::Map::new(),
     );
-    let metrics = metrics();
+    let metrics = metrics(options.tool_format.is_some());
     let render = {
         let (metrics, status) = (metrics.clone(), engine.shared_status());
         Box::new(move |format| {
@@ -147,7 +147,7 @@ fn frontend(options: Options, engine: EngineHandle) -> Frontend {
         .expect("a byte-level tokenizer")
 }
 
-fn metrics() -> Arc<Metrics> {
+fn metrics(counts_tool_calls: bool) -> Arc<Metrics> {
     let args = ["glassbox", "serve", MODEL, "--block-size", "64"].map(str::to_owned);
     let settings = glassbox::config::parse(&args, Env::read(|_| None)).expect("good flags");
     Arc::new(Metrics::new(&MetricsConfig {
@@ -161,6 +161,7 @@ fn metrics() -> Arc<Metrics> {
         },
         settings: &settings.metrics,
         shows_engine: true,
+        counts_tool_calls,
         paths: &paths(),
     }))
 }

@@ -1,6 +1,7 @@
 use super::super::grammar;
 use super::super::table::{self, Status};
 use super::*;
+use crate::types::{ReasoningFormat, ToolFormat, ToolStrictLevel};
 
 fn env(vars: &[(&str, &str)]) -> Env {
     let find = |name: &str| vars.iter().find(|(key, _)| *key == name);
@@ -159,7 +160,24 @@ fn what_cannot_be_is_refused_with_the_reason() {
         (&["m", "--enable-lora"], "argument --enable-lora/--no-enable-lora: not supported: this"),
         (&["m", "-tp=2"], "argument --tensor-parallel-size/-tp: not supported: a Glassbox"),
         (&["m", "--uds=/x"], "argument --uds: not supported: "),
-        (&["m", "--trust-request-chat-template"], "argument --trust-request-chat-template/--no-"),
+        (&["m", "--trust-request-mm-kwargs"], "argument --trust-request-mm-kwargs/--no-trust-re"),
+        (
+            &["m", "--enable-auto-tool-choice"],
+            "Error: --enable-auto-tool-choice requires --tool-call-parser",
+        ),
+        (
+            &["m", "--enable-auto-tool-choice", "--tool-call-parser=x"],
+            "invalid tool call parser: x (chose from { apertus,cohere_command3,",
+        ),
+        (
+            &["m", "--enable-auto-tool-choice", "--tool-call-parser=mistral"],
+            "argument --tool-call-parser: mistral is not supported: it is for models that",
+        ),
+        (
+            &["m", "--reasoning-parser=x"],
+            "invalid reasoning parser: x (chose from { cohere_command3,cohere_command4,deepseek",
+        ),
+        (&["m", "--reasoning-parser=glm45"], "argument --reasoning-parser: glm45 is not supp"),
     ] {
         let error = error(args);
         assert!(error.starts_with(start), "{args:?}: {error}");
@@ -172,6 +190,29 @@ fn refused_flags_may_ask_for_what_happens_anyway() {
     settings(&["m", "-tp", "1", "--no-enable-lora", "--uds", "None", "--quantization="]);
     settings(&["m", "--kv-cache-dtype=auto", "--allowed-origins=[]", "--no-async-scheduling"]);
     settings(&["m", "--hf-overrides", "{}", "--runner", "auto", "--enforce-eager"]);
+}
+
+#[test]
+fn output_parsers_are_named() {
+    let read = |args: &[&str]| settings(args).frontend.parsers;
+    let none = read(&["m"]);
+    assert_eq!((none.reasoning, none.tools, none.counts_tool_calls), (None, None, false));
+    assert_eq!(none.tool_strict_level, ToolStrictLevel::Auto);
+    // Without auto choice a parser of tools is only a name.
+    let idle = read(&["m", "--tool-call-parser=anything", "--tool-strict-level=parameter"]);
+    assert_eq!((idle.tools, idle.counts_tool_calls), (None, true));
+    assert_eq!(idle.tool_strict_level, ToolStrictLevel::Parameter);
+    for (name, format) in [
+        ("--tool-call-parser=hermes", ToolFormat::Hermes),
+        ("--tool-call-parser=qwen3_json", ToolFormat::Hermes),
+    ] {
+        let parsers = read(&["m", "--enable-auto-tool-choice", name]);
+        assert_eq!(parsers.tools, Some(format));
+    }
+    let thinks = |name: &str| read(&["m", "--reasoning-parser", name]).reasoning;
+    assert_eq!(thinks("qwen3"), Some(ReasoningFormat::Qwen3));
+    assert_eq!(thinks("deepseek_r1"), Some(ReasoningFormat::DeepSeekR1));
+    assert_eq!(thinks(""), None);
 }
 
 #[test]

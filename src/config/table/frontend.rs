@@ -8,19 +8,28 @@ pub(super) const FRONTEND: &[Flag] = &[
     flag("--chat-template", Text, NONE)
         .optional()
         .help("A Jinja chat template, as a file or as text, in place of the model's own."),
-    later("--chat-template-content-format", Text, text("auto"), NOT_YET),
-    later("--trust-request-chat-template", Toggle, OFF, NOT_YET),
+    flag("--chat-template-content-format", Text, text("auto"))
+        .choices(&["auto", "openai", "string"])
+        .help("How the template gets content: as parts, as text, or as it looks like it wants it."),
+    flag("--trust-request-chat-template", Toggle, OFF)
+        .help("Let requests bring a chat template of their own; it runs in a sandbox."),
     later("--trust-request-mm-kwargs", Toggle, OFF, OTHER_MODELS),
     flag("--default-chat-template-kwargs", Json, NONE)
         .help("JSON object of variables for the chat template; those of a request win."),
     flag("--response-role", Text, text("assistant")).help("The role that chat replies carry."),
     flag("--return-tokens-as-token-ids", Toggle, OFF)
         .help("Write tokens in log-probabilities as `token_id:N`."),
-    later("--enable-auto-tool-choice", Toggle, OFF, NOT_YET),
-    later("--exclude-tools-when-tool-choice-none", Toggle, OFF, NOT_YET),
-    later("--tool-call-parser", Text, NONE, NOT_YET).optional(),
+    flag("--enable-auto-tool-choice", Toggle, OFF)
+        .help("Let the model call tools when it wants to; needs --tool-call-parser."),
+    flag("--exclude-tools-when-tool-choice-none", Toggle, OFF)
+        .help("Keep tools out of the prompt when a request may not use them."),
+    flag("--tool-call-parser", Text, NONE)
+        .optional()
+        .help("How the model writes tool calls: hermes or qwen3_json (the same)."),
     later("--tool-parser-plugin", Text, text(""), PYTHON),
-    later("--tool-strict-level", Text, text("auto"), NOT_YET),
+    flag("--tool-strict-level", Text, text("auto"))
+        .choices(&["auto", "function", "parameter"])
+        .help("Hold at least the names, or also the arguments, of tool calls to their schema."),
     later("--tool-server", Text, NONE, NOT_YET).optional(),
     flag("--max-log-len", Int, NONE).optional().help(
         "Characters or token ids of a prompt or a reply that are logged; no limit by default.",

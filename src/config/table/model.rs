@@ -95,6 +95,7 @@ pub(super) const MAMBA: &[Flag] = &[
 ];
 
 pub(super) const STRUCTURED_OUTPUTS: &[Flag] = &[
-    later("--reasoning-parser", Text, text(""), NOT_YET),
+    flag("--reasoning-parser", Text, text(""))
+        .help("How the model writes its reasoning: qwen3 or deepseek_r1."),
     later("--reasoning-parser-plugin", Text, text(""), PYTHON),
 ];

@@ -5,15 +5,8 @@
 //! `for x in message.content`, over a variable called `content`, and over the parameter of a macro
 //! that is called with a message's content.
 
+use crate::types::ContentFormat;
 use std::collections::HashSet;
-
-/// The form in which a template takes content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ContentFormat {
-    String,
-    /// A list of `{"type", "text"}`, as OpenAI's API has it.
-    OpenAi,
-}
 
 impl ContentFormat {
     /// Reads the format off a template.

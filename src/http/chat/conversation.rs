@@ -3,8 +3,8 @@
 use super::super::json::{Json, str_repr};
 use super::super::request::Conversation;
 use super::super::schema::{MessageKind, check_parts};
-use super::content_format::ContentFormat;
 use crate::error::ApiError;
+use crate::types::ContentFormat;
 use serde_json::{Map, Value, json};
 
 /// A line that Claude Code puts before its system prompt and that changes with every request; with

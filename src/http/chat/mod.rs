@@ -2,10 +2,10 @@
 
 mod content_format;
 mod conversation;
+mod delta;
+mod parsing;
 mod reply;
 mod stream;
-
-pub use content_format::ContentFormat;
 
 use super::body::{blocking, read};
 use super::call::Call;
@@ -20,6 +20,7 @@ use super::request_log::{RequestLog, with_reply_id};
 use super::{respond, sse};
 use crate::error::ApiError;
 use crate::model::{ChatTemplate, RenderInput, TemplateError};
+use crate::types::ContentFormat;
 use axum::body::Body;
 use axum::http::{HeaderMap, Response};
 use reply::Replies;
@@ -43,7 +44,7 @@ pub async fn create(
     frontend.check_model(request.common.model.as_deref())?;
     surrogates?;
     let room = frontend.engine.reserve(request.common.sampling.reserve_n())?;
-    check_tool_choice(&request.tool_choice)?;
+    frontend.check_tool_choice(&request.tool_choice)?;
     let (prompt, messages) = frontend.chat_prompt(&request, body.len()).await?;
     call.tokenised();
     let sampling = frontend.chat_sampling(&request, &prompt)?;
@@ -67,23 +68,6 @@ pub async fn create(
     Ok(with_reply_id(with_load_metrics(&frontend, &headers, response), id))
 }
 
-/// No tool parser is there yet, so the model cannot be made to call tools.
-pub fn check_tool_choice(choice: &ToolChoice) -> Result<(), ApiError> {
-    let choice = match choice {
-        ToolChoice::None | ToolChoice::Null => return Ok(()),
-        ToolChoice::Auto => {
-            return Err(ApiError::bad_request(
-                "\"auto\" tool choice requires --enable-auto-tool-choice and --tool-call-parser \
-                 to be set",
-            ));
-        }
-        ToolChoice::Required => "\"required\"".to_owned(),
-        ToolChoice::Named(name) => format!("function \"{name}\""),
-    };
-    let message = format!("tool_choice={choice} requires --tool-call-parser to be set");
-    Err(ApiError::bad_request(message))
-}
-
 /// Prompt tokens that another server has made of the same messages.
 fn reused_prompt(request: &ChatRequest) -> Result<Option<Vec<Int>>, ApiError> {
     let Some(ids) = request.prompt_token_ids.as_ref().filter(|_| !request.common.echo) else {
@@ -102,6 +86,26 @@ fn reused_prompt(request: &ChatRequest) -> Result<Option<Vec<Int>>, ApiError> {
 }
 
 impl Frontend {
+    /// Refuses calls of tools that nothing would find in the output.
+    pub fn check_tool_choice(&self, choice: &ToolChoice) -> Result<(), ApiError> {
+        if self.parsers.as_ref().is_some_and(|parsers| parsers.has_tools()) {
+            return Ok(());
+        }
+        let choice = match choice {
+            ToolChoice::None | ToolChoice::Null => return Ok(()),
+            ToolChoice::Auto => {
+                return Err(ApiError::bad_request(
+                    "\"auto\" tool choice requires --enable-auto-tool-choice and \
+                     --tool-call-parser to be set",
+                ));
+            }
+            ToolChoice::Required => "\"required\"".to_owned(),
+            ToolChoice::Named(name) => format!("function \"{name}\""),
+        };
+        let message = format!("tool_choice={choice} requires --tool-call-parser to be set");
+        Err(ApiError::bad_request(message))
+    }
+
     /// The tokens of a chat, and its messages as the template saw them; `len` bytes of body.
     pub async fn chat_prompt(
         &self,
@@ -132,7 +136,15 @@ impl Frontend {
         let common = &request.common;
         let max_tokens =
             self.max_tokens(request.max_tokens.as_ref(), prompt.tokens.len(), common)?;
-        common.sampling.resolve(max_tokens, common.big_extra_arg, &self.defaults)
+        let sampling = &common.sampling;
+        let mut sampling = sampling.resolve(max_tokens, common.big_extra_arg, &self.defaults)?;
+        let has_tools = request.conversation.tools.is_some();
+        let tools = request.tool_choice.tool_use();
+        // Parsers look for tags that may be special tokens.
+        if self.parsers.as_ref().is_some_and(|p| p.needs_special_tokens(has_tools, tools)) {
+            sampling.skip_special_tokens = false;
+        }
+        Ok(sampling)
     }
 
     /// What a request may not bring unless the operator trusts its clients.

@@ -3,9 +3,10 @@
 use super::super::fanout::{Fanout, Output};
 use super::super::frontend::Frontend;
 use super::super::prompt::TokenPrompt;
-use super::super::reply::{Stop, TokenMap, Usage, finish_members};
+use super::super::reply::{CompletionDetails, Stop, TokenMap, Usage, finish_members};
 use super::super::request::ChatRequest;
 use super::super::respond;
+use super::parsing::{Parsing, Said, ToolCall};
 use super::{content_text, reply_role};
 use crate::text::{ChatLogprob, PositionTexts};
 use crate::types::Token;
@@ -23,6 +24,13 @@ pub struct Replies {
     pub role: String,
     /// The last message's text, when it is to be repeated.
     pub echo: Option<String>,
+    /// Whether it was asked to be repeated, even if there is none: then content is never null.
+    pub echoes: bool,
+    /// `None` when output is content and nothing else.
+    pub parsing: Option<Parsing>,
+    /// Whether usage tells how many tokens are reasoning.
+    pub counts_reasoning: bool,
+    pub prompt: Arc<[Token]>,
     pub prompt_tokens: usize,
     pub prompt_token_ids: Option<Arc<[Token]>>,
     pub prompt_text: Option<String>,
@@ -53,6 +61,10 @@ impl Replies {
             model: frontend.model_name().to_owned(),
             role,
             echo: echo.filter(|text| !text.is_empty()),
+            echoes: common.echo,
+            parsing: Parsing::new(frontend, request),
+            counts_reasoning: frontend.parsers.as_ref().is_some_and(|p| p.has_reasoning()),
+            prompt: prompt.tokens.clone(),
             prompt_tokens: prompt.tokens.len(),
             prompt_token_ids: common.return_token_ids.then(|| prompt.tokens.clone()),
             prompt_text: prompt.text.clone().filter(|_| request.return_prompt_text),
@@ -63,11 +75,26 @@ impl Replies {
         }
     }
 
+    /// Whether nothing may tell what the tokens are.
+    pub fn hides_tokens(&self) -> bool {
+        self.parsing.as_ref().is_some_and(Parsing::hides_tokens)
+    }
+
+    /// Usage of so many tokens of reasoning, when it tells of them.
+    pub fn details(&self, reasoning_tokens: usize) -> Option<CompletionDetails> {
+        self.counts_reasoning.then_some(CompletionDetails { reasoning_tokens })
+    }
+
     /// The log-probabilities of some tokens, when they are shown.
     pub fn logprobs(&self, positions: &[PositionTexts]) -> Option<Logprobs> {
-        let top = self.top_logprobs?;
+        let top = self.top_logprobs.filter(|_| !self.hides_tokens())?;
         let entry = |position: &PositionTexts| position.chat(top, self.tokens_as_ids);
         Some(Logprobs { content: positions.iter().map(entry).collect() })
+    }
+
+    /// Tokens, when replies show them.
+    pub fn shown_tokens<'a>(&self, tokens: &'a [Token]) -> Option<&'a [Token]> {
+        (self.return_token_ids && !self.hides_tokens()).then_some(tokens)
     }
 
     /// The response once all parts have ended.
@@ -77,7 +104,10 @@ impl Replies {
         outputs: &[Output],
         fanout: &mut Fanout,
     ) -> Response<Body> {
-        let choices = outputs.iter().enumerate().map(|(at, output)| self.choice(at, output));
+        let said: Vec<Said> = outputs.iter().map(|output| self.said(frontend, output)).collect();
+        let details = self.details(said.iter().map(|said| said.reasoning_tokens).sum());
+        let choices = outputs.iter().zip(said).enumerate();
+        let choices = choices.map(|(at, (output, said))| self.choice(at, output, said));
         let completion_tokens = outputs.iter().map(|output| output.total_tokens).sum();
         let cached = frontend.shown_cached(fanout.cached(0));
         let prompt_logprobs = fanout.take_prompt_logprobs(0);
@@ -89,7 +119,9 @@ impl Replies {
             choices: choices.collect(),
             service_tier: (),
             system_fingerprint: frontend.options.system_fingerprint.as_deref(),
-            usage: Usage::counts(self.prompt_tokens, completion_tokens).in_reply(cached, Some(0)),
+            usage: Usage::counts(self.prompt_tokens, completion_tokens)
+                .in_reply(cached, Some(0))
+                .with_details(details),
             prompt_logprobs: prompt_logprobs.map(|logprobs| frontend.prompt_logprobs(&logprobs)),
             prompt_token_ids: self.prompt_token_ids.as_deref(),
             prompt_text: self.prompt_text.as_deref(),
@@ -99,27 +131,40 @@ impl Replies {
         })
     }
 
-    fn choice<'a>(&'a self, index: usize, output: &'a Output) -> Choice<'a> {
-        let (finish_reason, stop_reason) = finish_members(output.finish.as_ref());
-        let content = match &self.echo {
-            Some(echo) => format!("{echo}{}", output.text),
-            None => output.text.clone(),
+    fn said(&self, frontend: &Frontend, output: &Output) -> Said {
+        let mut said = match &self.parsing {
+            Some(parsing) => parsing.whole(frontend, output),
+            None => Said {
+                content: Some(output.text.clone()),
+                finish: finish_members(output.finish.as_ref()).0,
+                ..Said::default()
+            },
         };
+        if self.echoes {
+            let content = said.content.get_or_insert_default();
+            content.insert_str(0, self.echo.as_deref().unwrap_or_default());
+        }
+        said
+    }
+
+    fn choice<'a>(&'a self, index: usize, output: &'a Output, said: Said) -> Choice<'a> {
+        let (_, stop_reason) = finish_members(output.finish.as_ref());
         Choice {
             index,
             message: Message {
                 role: &self.role,
-                content,
+                content: said.content,
                 refusal: (),
                 annotations: (),
                 audio: (),
                 function_call: (),
-                reasoning: (),
+                tool_calls: said.tool_calls.into_iter().map(ToolCall::from).collect(),
+                reasoning: said.reasoning,
             },
             logprobs: self.logprobs(&output.logprobs),
-            finish_reason,
+            finish_reason: said.finish,
             stop_reason,
-            token_ids: self.return_token_ids.then_some(&output.tokens),
+            token_ids: self.shown_tokens(&output.tokens),
             routed_experts: (),
         }
     }
@@ -156,17 +201,19 @@ struct Choice<'a> {
     logprobs: Option<Logprobs>,
     finish_reason: Option<&'static str>,
     stop_reason: Option<Stop<'a>>,
-    token_ids: Option<&'a Vec<Token>>,
+    token_ids: Option<&'a [Token]>,
     routed_experts: (),
 }
 
 #[derive(Serialize)]
 struct Message<'a> {
     role: &'a str,
-    content: String,
+    content: Option<String>,
     refusal: (),
     annotations: (),
     audio: (),
     function_call: (),
-    reasoning: (),
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<ToolCall>,
+    reasoning: Option<String>,
 }

@@ -4,10 +4,15 @@ use super::super::fanout::{Fanout, Output};
 use super::super::frontend::Frontend;
 use super::super::reply::{Member, Stop, Usage, finish_members};
 use super::super::sse::{Chunks, write_event};
+use super::delta::Delta;
+use super::parsing::Parsing;
 use super::reply::{Logprobs, Replies};
+use crate::telemetry::metrics::{ParserApi, ParserMode};
+use crate::text::parse::{OutputParser, ParsedDelta};
 use crate::types::Token;
 use bytes::BytesMut;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Writes the chunks of one request.
@@ -18,8 +23,16 @@ pub struct ChatChunks {
     /// Every chunk reports token counts.
     continuous: bool,
     has_started: bool,
-    /// Tokens of each choice so far.
-    tokens: Vec<usize>,
+    choices: Vec<Progress>,
+}
+
+/// How far a choice is.
+struct Progress {
+    /// Tokens so far.
+    tokens: usize,
+    /// `None` when output is content and nothing else.
+    parser: Option<OutputParser>,
+    has_calls: bool,
 }
 
 impl ChatChunks {
@@ -29,16 +42,22 @@ impl ChatChunks {
         include_usage: bool,
         continuous: bool,
     ) -> Self {
-        let tokens = vec![0; replies.choices];
-        Self { frontend, replies, include_usage, continuous, has_started: false, tokens }
+        let parser = |parsing: &Parsing| parsing.stream(&replies.prompt);
+        let progress = |_| Progress {
+            tokens: 0,
+            parser: replies.parsing.as_ref().map(parser),
+            has_calls: false,
+        };
+        let choices = (0..replies.choices).map(progress).collect();
+        Self { frontend, replies, include_usage, continuous, has_started: false, choices }
     }
 
     fn chunk<'a>(&'a self, choice: Choice<'a>) -> Chunk<'a> {
-        let completion_tokens = self.tokens.get(choice.index).copied().unwrap_or(0);
-        let prompt_tokens = self.replies.prompt_tokens;
-        let usage = self
-            .continuous
-            .then(|| Usage::counts(prompt_tokens, completion_tokens).in_chat_chunk());
+        let usage = self.continuous.then(|| {
+            let progress = &self.choices[choice.index];
+            let details = self.replies.details(progress.reasoning_tokens());
+            Usage::counts(self.replies.prompt_tokens, progress.tokens).in_chat_chunk(details)
+        });
         Chunk {
             id: &self.replies.id,
             object: "chat.completion.chunk",
@@ -55,7 +74,7 @@ impl ChatChunks {
     /// The chunks that open every choice, before the first output of any.
     fn start(&self, out: &mut BytesMut) {
         for index in 0..self.replies.choices {
-            let delta = Delta { role: Some(&self.replies.role), content: "" };
+            let delta = Delta::opening(&self.replies.role);
             let mut chunk = self.chunk(Choice::new(index, delta));
             chunk.prompt_token_ids = Some(self.replies.prompt_token_ids.as_deref());
             chunk.prompt_text = Some(self.replies.prompt_text.as_deref());
@@ -63,20 +82,63 @@ impl ChatChunks {
         }
         let Some(echo) = &self.replies.echo else { return };
         for index in 0..self.replies.choices {
-            let choice = Choice::new(index, Delta { role: None, content: echo });
+            let choice = Choice::new(index, Delta::content(echo));
             write_event(out, &self.chunk(choice));
         }
     }
 
-    fn choice<'a>(&self, index: usize, output: &'a Output) -> Choice<'a> {
-        let (finish_reason, stop_reason) = finish_members(output.finish.as_ref());
+    /// What a choice says now; `None` when it has nothing to say yet.
+    fn delta<'a>(&mut self, index: usize, output: &'a Output) -> Option<ParsedDelta<'a>> {
+        let progress = &mut self.choices[index];
+        progress.tokens = output.total_tokens;
+        let Some(parser) = &mut progress.parser else {
+            let content = Some(Some(Cow::Borrowed(output.text.as_str())));
+            return Some(ParsedDelta { content, ..ParsedDelta::default() });
+        };
+        let step = parser.push(&output.text, &output.tokens, output.finish.is_some());
+        if let Some(called) = step.tools_called {
+            self.frontend.metrics.tool_parser_invoked(
+                ParserMode::Streaming,
+                ParserApi::Chat,
+                called,
+            );
+        }
+        let mut delta = step.delta?;
+        progress.has_calls |= !delta.tool_calls.is_empty();
+        self.replies.parsing.iter().for_each(|parsing| parsing.keep(&mut delta));
+        Some(delta)
+    }
+
+    fn choice<'a>(
+        &'a self,
+        index: usize,
+        output: &'a Output,
+        delta: ParsedDelta<'a>,
+    ) -> Choice<'a> {
+        let (mut finish_reason, stop_reason) = finish_members(output.finish.as_ref());
+        if let (Some(parsing), Some(finish)) = (&self.replies.parsing, &output.finish) {
+            let has_calls = self.choices[index].has_calls;
+            finish_reason = Some(parsing.stream_finish(finish.reason, has_calls));
+        }
         Choice {
             logprobs: self.replies.logprobs(&output.logprobs),
             finish_reason,
             stop_reason: finish_reason.map(|_| stop_reason),
-            token_ids: Some(self.replies.return_token_ids.then_some(output.tokens.as_slice())),
-            ..Choice::new(index, Delta { role: None, content: &output.text })
+            token_ids: Some(self.replies.shown_tokens(&output.tokens)),
+            ..Choice::new(index, Delta::from(delta))
         }
+    }
+
+    /// Whether a chunk has to go out for its tokens even if it says nothing.
+    fn shows_tokens(&self) -> bool {
+        let replies = &self.replies;
+        !replies.hides_tokens() && (replies.return_token_ids || replies.top_logprobs.is_some())
+    }
+}
+
+impl Progress {
+    fn reasoning_tokens(&self) -> usize {
+        self.parser.as_ref().map_or(0, OutputParser::reasoning_tokens)
     }
 }
 
@@ -90,8 +152,12 @@ impl Chunks for ChatChunks {
         if output.text.is_empty() && output.total_tokens == 0 {
             return;
         }
-        self.tokens[at] = output.total_tokens;
-        let mut chunk = self.chunk(self.choice(at, output));
+        let delta = match self.delta(at, output) {
+            Some(delta) => delta,
+            None if output.finish.is_none() && !self.shows_tokens() => return,
+            None => ParsedDelta::default(),
+        };
+        let mut chunk = self.chunk(self.choice(at, output, delta));
         if !self.include_usage && output.finish.is_some() {
             chunk.system_fingerprint = self.frontend.options.system_fingerprint.as_deref();
         }
@@ -103,7 +169,9 @@ impl Chunks for ChatChunks {
             return;
         }
         let cached = self.frontend.shown_cached(fanout.cached(0));
-        let usage = Usage::counts(self.replies.prompt_tokens, self.tokens.iter().sum());
+        let tokens = self.choices.iter().map(|choice| choice.tokens).sum();
+        let reasoning_tokens = self.choices.iter().map(Progress::reasoning_tokens).sum();
+        let usage = Usage::counts(self.replies.prompt_tokens, tokens);
         write_event(
             out,
             &LastChunk {
@@ -112,7 +180,9 @@ impl Chunks for ChatChunks {
                 created: self.replies.created,
                 model: &self.replies.model,
                 choices: [],
-                usage: usage.in_last_chunk(cached, Some(0)),
+                usage: usage
+                    .in_last_chunk(cached, Some(0))
+                    .with_details(self.replies.details(reasoning_tokens)),
                 system_fingerprint: self.frontend.options.system_fingerprint.as_deref(),
             },
         );
@@ -159,13 +229,6 @@ impl<'a> Choice<'a> {
             token_ids: None,
         }
     }
-}
-
-#[derive(Serialize)]
-struct Delta<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<&'a str>,
-    content: &'a str,
 }
 
 #[derive(Serialize)]

@@ -178,6 +178,9 @@ pub struct ChatRequest {
     /// How many most likely tokens to list; -1 is all.
     pub top_logprobs: i64,
     pub return_prompt_text: bool,
+    pub include_reasoning: bool,
+    /// `parallel_tool_calls` is false.
+    pub single_tool_call: bool,
     /// Token ids that replace the rendered prompt (`kv_transfer_params.prompt_token_ids`).
     pub prompt_token_ids: Option<Json>,
 }
@@ -213,6 +216,8 @@ impl ChatRequest {
             logprobs,
             top_logprobs,
             return_prompt_text: fields.flag("return_prompt_text"),
+            include_reasoning: fields.bool("include_reasoning").unwrap_or(true),
+            single_tool_call: fields.bool("parallel_tool_calls") == Some(false),
             prompt_token_ids: fields
                 .dict("kv_transfer_params")
                 .and_then(|params| Fields(params).get("prompt_token_ids").cloned()),

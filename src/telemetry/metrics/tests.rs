@@ -36,6 +36,7 @@ fn metrics(model_name: &str, shows_engine: bool) -> Metrics {
         plan: &KvPlan { num_blocks: 292, block_size: 64, block_bytes: 1, max_model_len: 4096 },
         settings: &MetricsSettings::default(),
         shows_engine,
+        counts_tool_calls: false,
         paths: &PATHS,
     })
 }

@@ -1,4 +1,4 @@
-//! Values as Python prints them: `repr`, `str`, and the string form of `json.dumps`.
+//! Values as Python prints them: `repr`, `str` and `json.dumps`.
 
 use super::value::Json;
 use std::fmt::Write;
@@ -129,6 +129,69 @@ pub fn dumps_str(out: &mut String, text: &str) {
                     let _ = write!(out, "\\u{unit:04x}");
                 }
             }
+        }
+    }
+    out.push('"');
+}
+
+/// Python's `json.dumps(value, ensure_ascii=False)`: its separators, its numbers, characters as
+/// they are.
+pub fn dumps(value: &Json) -> String {
+    let mut out = String::new();
+    write_dump(&mut out, value);
+    out
+}
+
+fn write_dump(out: &mut String, value: &Json) {
+    match value {
+        Json::Null => out.push_str("null"),
+        Json::Bool(true) => out.push_str("true"),
+        Json::Bool(false) => out.push_str("false"),
+        Json::Int(value) => out.push_str(&value.to_string()),
+        Json::Float(value) => out.push_str(&match value {
+            value if value.is_nan() => "NaN".to_owned(),
+            value if value.is_infinite() => {
+                if *value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned()
+            }
+            value => float_repr(*value),
+        }),
+        Json::Str(text) => dump_text(out, text),
+        Json::List(items) => {
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                out.push_str(if at > 0 { ", " } else { "" });
+                write_dump(out, item);
+            }
+            out.push(']');
+        }
+        Json::Dict(entries) => {
+            out.push('{');
+            for (at, (key, value)) in entries.iter().enumerate() {
+                out.push_str(if at > 0 { ", " } else { "" });
+                dump_text(out, key);
+                out.push_str(": ");
+                write_dump(out, value);
+            }
+            out.push('}');
+        }
+    }
+}
+
+fn dump_text(out: &mut String, text: &str) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            c if c < ' ' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
         }
     }
     out.push('"');

@@ -31,6 +31,18 @@ fn reads_what_python_reads() {
 }
 
 #[test]
+fn dumps_what_python_dumps() {
+    let text = r#" {"b":[1,2.50,1e2,1e400,NaN,-0,12345678901234567890123],"a":"é\u007f\u0001\n\"",
+        "c":{},"b":[ ],"d":[true,null]} "#;
+    let shown = "{\"b\": [], \"a\": \"é\u{7f}\\u0001\\n\\\"\", \"c\": {}, \"d\": [true, null]}";
+    assert_eq!(dumps(&parse_text(text).unwrap().root), shown);
+    let numbers = "[1,2.50,1e2,1e400,-1e400,NaN,-0,12345678901234567890123,1e-7]";
+    let shown = "[1, 2.5, 100.0, Infinity, -Infinity, NaN, 0, 12345678901234567890123, 1e-07]";
+    assert_eq!(dumps(&parse_text(numbers).unwrap().root), shown);
+    assert!(parse_text("\u{feff}{}").is_err());
+}
+
+#[test]
 fn complains_where_python_complains() {
     assert_eq!(syntax(""), ("Expecting value", 0));
     assert_eq!(syntax("[1, ]"), ("Expecting value", 4));

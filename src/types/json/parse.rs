@@ -29,6 +29,15 @@ pub enum ParseError {
 /// Decodes a body in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
 pub fn parse(body: &[u8]) -> Result<Document, ParseError> {
     let (text, lone_surrogate) = decode(body).ok_or(ParseError::Unreadable)?;
+    document(&text, lone_surrogate)
+}
+
+/// Decodes text.
+pub fn parse_text(text: &str) -> Result<Document, ParseError> {
+    document(text, false)
+}
+
+fn document(text: &str, lone_surrogate: bool) -> Result<Document, ParseError> {
     let mut parser = Parser { text: text.as_bytes(), depth: 0, lone_surrogate };
     let result = parser.document();
     let lone_surrogate = parser.lone_surrogate;

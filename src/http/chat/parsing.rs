@@ -1,0 +1,189 @@
+//! What a chat's output says to its client: parsed, and shown as `tool_choice` wants it.
+
+use super::super::fanout::Output;
+use super::super::frontend::Frontend;
+use super::super::json::Json;
+use super::super::reply::random_id;
+use super::super::request::{ChatRequest, Conversation, ToolChoice};
+use crate::telemetry::metrics::{ParserApi, ParserMode};
+use crate::text::Parsers;
+use crate::text::parse::{FunctionCall, OutputParser, ParsedDelta, Reading, ToolUse};
+use crate::types::{FinishReason, Token};
+use serde::Serialize;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// How the outputs of one request are read.
+#[derive(Clone, Debug)]
+pub struct Parsing {
+    parsers: Arc<Parsers>,
+    reading: Reading,
+    choice: ToolChoice,
+    /// Only the first call is shown.
+    single_call: bool,
+}
+
+/// A whole output, as its message shows it.
+#[derive(Debug, Default)]
+pub struct Said {
+    pub content: Option<String>,
+    pub reasoning: Option<String>,
+    pub tool_calls: Vec<FunctionCall>,
+    pub finish: Option<&'static str>,
+    pub reasoning_tokens: usize,
+}
+
+impl Parsing {
+    /// `None` when the server parses nothing.
+    pub fn new(frontend: &Frontend, request: &ChatRequest) -> Option<Self> {
+        Some(Self {
+            parsers: frontend.parsers.clone()?,
+            reading: Reading {
+                thinking: frontend.thinking(&request.conversation),
+                tools: request.tool_choice.tool_use(),
+                include_reasoning: request.include_reasoning,
+            },
+            choice: request.tool_choice.clone(),
+            single_call: request.single_tool_call,
+        })
+    }
+
+    /// Whether what tells of tokens (their ids, log-probabilities) must not show: it would tell
+    /// the reasoning that the request does not want.
+    pub fn hides_tokens(&self) -> bool {
+        !self.reading.include_reasoning
+    }
+
+    /// A parser for one streamed generation.
+    pub fn stream(&self, prompt: &[Token]) -> OutputParser {
+        self.parsers.stream(self.reading, prompt)
+    }
+
+    /// Reads a whole output.
+    pub fn whole(&self, frontend: &Frontend, output: &Output) -> Said {
+        let parsed = self.parsers.whole(&self.reading, &output.text);
+        if let Some(called) = parsed.tools_called {
+            frontend.metrics.tool_parser_invoked(ParserMode::Whole, ParserApi::Chat, called);
+        }
+        let reason = output.finish.as_ref().map(|finish| finish.reason);
+        let mut said = Said {
+            content: parsed.content,
+            reasoning: parsed.reasoning.filter(|_| self.reading.include_reasoning),
+            tool_calls: Vec::new(),
+            finish: reason.map(FinishReason::as_str),
+            reasoning_tokens: self.reasoning_tokens(&output.tokens),
+        };
+        let mut calls = parsed.tool_calls;
+        let called = match &self.choice {
+            ToolChoice::Auto => !calls.is_empty(),
+            ToolChoice::Required => reason == Some(FinishReason::Stop),
+            ToolChoice::Named(_) | ToolChoice::None | ToolChoice::Null => false,
+        };
+        if called {
+            said.finish = Some("tool_calls");
+        }
+        if self.single_call {
+            calls.truncate(1);
+        }
+        match &self.choice {
+            ToolChoice::Named(_) | ToolChoice::Required => {
+                said.content.get_or_insert_default();
+                said.tool_calls = calls;
+            }
+            ToolChoice::Auto => said.tool_calls = calls,
+            // vLLM leaves calls out that an explicit null let the model make.
+            ToolChoice::None | ToolChoice::Null => {}
+        }
+        said
+    }
+
+    /// How many tokens of a whole output are reasoning.
+    fn reasoning_tokens(&self, tokens: &[Token]) -> usize {
+        self.parsers.reasoning_tokens(self.reading.thinking, tokens)
+    }
+
+    /// The finish reason of a stream that ended in `reason`.
+    pub fn stream_finish(&self, reason: FinishReason, has_calls: bool) -> &'static str {
+        let is_named = matches!(self.choice, ToolChoice::Named(_));
+        match has_calls && !is_named && reason == FinishReason::Stop {
+            true => "tool_calls",
+            false => reason.as_str(),
+        }
+    }
+
+    /// Keeps of a delta what the request wants to see.
+    pub fn keep(&self, delta: &mut ParsedDelta<'_>) {
+        if self.single_call {
+            delta.tool_calls.retain(|call| call.index == 0);
+        }
+    }
+}
+
+impl ToolChoice {
+    /// What it means for reading an output.
+    pub fn tool_use(&self) -> ToolUse {
+        match self {
+            Self::None => ToolUse::Never,
+            Self::Auto | Self::Null => ToolUse::Free,
+            Self::Required | Self::Named(_) => ToolUse::Forced,
+        }
+    }
+}
+
+impl Frontend {
+    /// Whether parsers take the output of a chat to start with reasoning: the truth of
+    /// `enable_thinking` among the variables of its template.
+    pub fn thinking(&self, conversation: &Conversation) -> bool {
+        let given = conversation.chat_template_kwargs.get("enable_thinking");
+        if given.is_none()
+            && let Some(effort) = &conversation.reasoning_effort
+        {
+            return effort != "none";
+        }
+        let defaults = &self.options.default_chat_template_kwargs;
+        // Only beside defaults of the server do these two count as not given.
+        let is_unset = |value: &&Json| value.is_null() || value.as_str() == Some("auto");
+        match given.filter(|value| defaults.is_empty() || !is_unset(value)) {
+            Some(value) => value.truthy(),
+            None => defaults.get("enable_thinking").is_none_or(truthy),
+        }
+    }
+}
+
+/// Python's `bool(value)`.
+fn truthy(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(value) => *value,
+        Value::Number(value) => value.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+    }
+}
+
+/// The id of a tool call.
+pub fn tool_call_id() -> String {
+    format!("chatcmpl-tool-{}", random_id())
+}
+
+/// A tool call of a message.
+#[derive(Debug, Serialize)]
+pub struct ToolCall {
+    id: String,
+    r#type: &'static str,
+    function: Function,
+}
+
+#[derive(Debug, Serialize)]
+struct Function {
+    name: String,
+    arguments: String,
+}
+
+impl From<FunctionCall> for ToolCall {
+    fn from(call: FunctionCall) -> Self {
+        let function = Function { name: call.name, arguments: call.arguments };
+        Self { id: tool_call_id(), r#type: "function", function }
+    }
+}

@@ -1,0 +1,3 @@
+//! JSON as Python reads and prints it: see [`crate::types::json`].
+
+pub use crate::types::json::*;
