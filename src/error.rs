@@ -57,6 +57,13 @@ impl ApiError {
         Self::new(413, "Request Entity Too Large", message)
     }
 
+    /// A body that took longer than its limit. vLLM waits for ever.
+    pub fn body_too_slow(limit: std::time::Duration) -> Self {
+        let seconds = limit.as_secs_f64();
+        let message = format!("The request body did not arrive within {seconds} seconds.");
+        Self::new(408, "Request Timeout", message)
+    }
+
     /// Something that the operator has not switched on.
     pub fn permission_denied(message: impl Into<String>) -> Self {
         Self::new(403, "PermissionDeniedError", message)

@@ -22,6 +22,7 @@ mod resolve;
 mod rewrite;
 mod settings;
 mod table;
+mod transport;
 mod value;
 mod yaml;
 
@@ -38,6 +39,9 @@ pub use otel::{
 pub use parsers::ParserSettings;
 pub use python::repr_float;
 pub use settings::*;
+pub use transport::{
+    ClientCertificates, CorsSettings, Docs, TlsSettings, TransportLimits, TransportSettings,
+};
 
 use exit::Failure;
 

@@ -9,6 +9,7 @@ use super::parsers;
 use super::python;
 use super::settings::*;
 use super::table::Status;
+use super::transport;
 use super::value::Value;
 use crate::model::{GenerationSource, LoadFormat};
 use crate::types::{ContentFormat, HashAlgo, Policy};
@@ -68,7 +69,7 @@ fn non_default_args(raw: &Raw) -> String {
 }
 
 /// An integer that must be at least `least`.
-fn at_least(raw: &Raw, name: &str, least: i64) -> Result<Option<usize>, String> {
+pub(super) fn at_least(raw: &Raw, name: &str, least: i64) -> Result<Option<usize>, String> {
     match raw.int(name) {
         None => Ok(None),
         Some(value) if value >= least => Ok(usize::try_from(value).ok()),
@@ -93,6 +94,28 @@ fn object(raw: &Raw, name: &str) -> Result<Map<String, Json>, String> {
         Value::Json(Json::Object(object)) => Ok(object),
         Value::Null | Value::Json(Json::Null) => Ok(Map::new()),
         other => Err(format!("argument {name}: must be a JSON object, not {}", other.repr())),
+    }
+}
+
+/// A JSON list of texts; `default` when the flag is not given.
+pub(super) fn texts_of_json(
+    raw: &Raw,
+    name: &str,
+    default: &[&str],
+) -> Result<Vec<String>, String> {
+    let wrong = |value: &Value| {
+        format!("argument {name}: must be a JSON list of texts, not {}", value.repr())
+    };
+    match raw.get(name) {
+        Value::Null => Ok(default.iter().map(|&text| text.to_owned()).collect()),
+        value => {
+            let items = match &value {
+                Value::Json(Json::Array(items)) => items.as_slice(),
+                _ => return Err(wrong(&value)),
+            };
+            let texts = items.iter().map(|item| item.as_str().map(str::to_owned));
+            texts.collect::<Option<_>>().ok_or_else(|| wrong(&value))
+        }
     }
 }
 
@@ -274,6 +297,9 @@ fn frontend(raw: &Raw, env: &Env) -> Result<FrontendSettings, String> {
         enable_scale_out: raw.is_on("--enable-scale-out"),
         dev_mode: env.dev_mode,
         skip_model_name_validation: env.skip_model_name_validation,
+        server_load_tracking: raw.is_on("--enable-server-load-tracking"),
+        tokenizer_info: raw.is_on("--enable-tokenizer-info-endpoint"),
+        transport: transport::read(raw)?,
     })
 }
 

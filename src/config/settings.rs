@@ -8,6 +8,7 @@ use super::kv_events::KvEventsSettings;
 use super::metrics::MetricsSettings;
 use super::otel::TracingSettings;
 use super::parsers::ParserSettings;
+use super::transport::TransportSettings;
 use crate::model::{GenerationSource, HubOptions, LoadFormat};
 use crate::types::{ContentFormat, HashAlgo, Policy};
 use serde_json::{Map, Value as Json};
@@ -146,6 +147,11 @@ pub struct FrontendSettings {
     pub enable_scale_out: bool,
     pub dev_mode: bool,
     pub skip_model_name_validation: bool,
+    /// `/load` counts.
+    pub server_load_tracking: bool,
+    /// There is `/tokenizer_info`.
+    pub tokenizer_info: bool,
+    pub transport: TransportSettings,
 }
 
 /// `system_fingerprint`.

@@ -1,13 +1,44 @@
 //! From the bytes of a request body to JSON.
 
+use super::frontend::Frontend;
 use super::json::{self, Document, Json, ParseError, str_repr};
+use crate::config::TransportLimits;
 use crate::error::ApiError;
+use crate::telemetry::metrics::Limit;
+use axum::body::Bytes;
 use axum::http::{HeaderMap, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;
+use tokio::time::timeout;
 
 /// Work on larger bodies makes way for other requests first.
 const LARGE_BODY: usize = 64 << 10;
+
+/// Reads all of a body, within the limits of size and time.
+pub async fn collect<B>(frontend: &Frontend, body: B) -> Result<Bytes, ApiError>
+where
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let TransportLimits { body_bytes, body_time, .. } = frontend.options.transport;
+    let too_large = || {
+        frontend.metrics.transport.met(Limit::BodySize);
+        ApiError::body_too_large(body_bytes)
+    };
+    if body.size_hint().lower() > body_bytes as u64 {
+        return Err(too_large());
+    }
+    match timeout(body_time, Limited::new(body, body_bytes).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(ApiError::detail(400, "There was an error parsing the body")),
+        Err(_) => {
+            frontend.metrics.transport.met(Limit::BodyTime);
+            Err(ApiError::body_too_slow(body_time))
+        }
+    }
+}
 
 /// Runs work that takes time in proportion to a body of `len` bytes. Where that is long, the
 /// thread's other tasks move elsewhere before.

@@ -1,8 +1,9 @@
 //! What all request handlers share.
 
+use super::cors::Cors;
 use super::json::str_repr;
 use super::request::{GenerateFields, Limits};
-use crate::config::{RequestLogSettings, VLLM_VERSION};
+use crate::config::{CorsSettings, Docs, RequestLogSettings, TransportLimits, VLLM_VERSION};
 use crate::engine::EngineHandle;
 use crate::error::ApiError;
 use crate::model::{ChatTemplate, GenerationDefaults, Tokenizer};
@@ -11,10 +12,11 @@ use crate::telemetry::trace::Tracer;
 use crate::text::parse::NoThinkTokens;
 use crate::text::{Encoder, Parsers, UnsupportedTokenizer};
 use crate::types::{ContentFormat, ReasoningFormat, Token, ToolFormat};
+use bytes::Bytes;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Settings of the HTTP face. Names follow vLLM's flags.
@@ -48,6 +50,8 @@ pub struct Options {
     pub kv_event_sources: Value,
     /// A log line for each reply.
     pub access_log: bool,
+    /// But for these paths.
+    pub access_log_excluded: Vec<String>,
     /// Log lines for what each request asks and how it ends; `None`: no such lines.
     pub log_requests: Option<RequestLogSettings>,
     pub default_chat_template_kwargs: Map<String, Value>,
@@ -60,16 +64,18 @@ pub struct Options {
     pub stream_interval: usize,
     /// How long work may wait without any step ending before `/health` fails.
     pub stall_limit: Duration,
-    /// Bodies beyond it get a 413. vLLM takes bodies of any size.
-    pub max_body_bytes: usize,
-    pub max_header_bytes: usize,
-    pub max_headers: usize,
-    /// Connections at a time; more wait in the kernel's queue.
-    pub max_connections: usize,
-    /// How long a client may take to send the head of a request.
-    pub header_timeout: Duration,
+    /// What a client may send, hold and delay; vLLM knows hardly any limit.
+    pub transport: TransportLimits,
     /// How long a connection may stay open between requests.
     pub keep_alive_timeout: Duration,
+    /// How often a connection is looked after.
+    pub connection_check: Duration,
+    /// Whether clients come by TLS.
+    pub tls: bool,
+    pub cors: CorsSettings,
+    /// Silence in a stream after which a comment is sent.
+    pub sse_keep_alive: Option<Duration>,
+    pub docs: Docs,
 }
 
 impl Options {
@@ -96,6 +102,7 @@ impl Options {
             dev_mode: false,
             kv_event_sources: Value::Object(Map::new()),
             access_log: false,
+            access_log_excluded: Vec::new(),
             log_requests: None,
             default_chat_template_kwargs: Map::new(),
             chat_template_content_format: None,
@@ -103,12 +110,13 @@ impl Options {
             system_fingerprint: None,
             stream_interval: 1,
             stall_limit: Duration::from_secs(60),
-            max_body_bytes: 64 << 20,
-            max_header_bytes: 4 << 20,
-            max_headers: 256,
-            max_connections: 16384,
-            header_timeout: Duration::from_secs(30),
+            transport: TransportLimits::default(),
             keep_alive_timeout: Duration::from_secs(5),
+            connection_check: Duration::from_secs(2),
+            tls: false,
+            cors: CorsSettings::default(),
+            sse_keep_alive: None,
+            docs: Docs::Online,
         }
     }
 }
@@ -162,6 +170,9 @@ pub struct Frontend {
     pub render_metrics: RenderMetrics,
     /// Requests in work, when `enable_server_load_tracking` counts them.
     pub load: AtomicI64,
+    pub cors: Cors,
+    /// The description of the API, once somebody has asked for it.
+    pub openapi: OnceLock<Bytes>,
     key_digests: Vec<[u8; 32]>,
 }
 
@@ -195,6 +206,8 @@ impl Frontend {
             special_tokens: tokenizer.special.clone(),
             eos: tokenizer.eos,
             load: AtomicI64::new(0),
+            cors: Cors::new(&options.cors),
+            openapi: OnceLock::new(),
             options,
             engine,
             template,

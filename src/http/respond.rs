@@ -14,12 +14,13 @@ pub fn json(value: &impl Serialize) -> Response<Body> {
     with_json(StatusCode::OK, to_json(value))
 }
 
+/// JSON that is written already.
+pub fn json_text(text: impl Into<Body>) -> Response<Body> {
+    with_type(StatusCode::OK, "application/json", text)
+}
+
 fn with_json(status: StatusCode, body: Vec<u8>) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    let kind = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
+    with_type(status, "application/json", body)
 }
 
 /// A status without a body.
@@ -31,10 +32,7 @@ pub fn empty(status: StatusCode) -> Response<Body> {
 
 /// A stream of server-sent events.
 pub fn events(body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    let kind = HeaderValue::from_static("text/event-stream; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
+    with_type(StatusCode::OK, "text/event-stream; charset=utf-8", body)
 }
 
 #[derive(Serialize)]
@@ -160,13 +158,26 @@ fn path_with_extension(text: &str) -> Result<usize, usize> {
     if names >= 2 && extension > 0 { Ok(end + 1 + extension) } else { Err(end) }
 }
 
+/// A text.
+pub fn text(status: StatusCode, text: impl Into<Body>) -> Response<Body> {
+    with_type(status, "text/plain; charset=utf-8", text)
+}
+
+/// A page.
+pub fn html(page: impl Into<Body>) -> Response<Body> {
+    with_type(StatusCode::OK, "text/html; charset=utf-8", page)
+}
+
+fn with_type(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
 /// The 400 of the server below vLLM's application, for requests that it cannot read.
 pub fn invalid_request() -> Response<Body> {
-    let mut response = Response::new(Body::from("Invalid HTTP request received."));
-    *response.status_mut() = StatusCode::BAD_REQUEST;
-    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
+    text(StatusCode::BAD_REQUEST, "Invalid HTTP request received.")
 }
 
 #[cfg(test)]

@@ -1,16 +1,17 @@
 //! From a request to the handler of its path: authentication, routing, common headers.
 
 use super::call::Call;
+use super::docs::Page;
 use super::frontend::Frontend;
 use super::headers::REQUEST_ID;
+use super::keep_alive::keep_alive;
 use super::{
-    chat, completions, guard, metrics, models, operations, render, reply, respond, tokenize,
+    body, chat, completions, guard, metrics, models, operations, render, reply, respond, tokenize,
 };
 use crate::error::ApiError;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use futures_util::FutureExt;
-use http_body_util::{BodyExt, Limited};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -32,6 +33,7 @@ enum Endpoint {
     RenderCompletions,
     /// Another endpoint for scaling out.
     ScaleOut,
+    Docs(Page),
 }
 
 /// A path, the methods it takes, and where it leads.
@@ -57,26 +59,36 @@ const ROUTES: &[Route] = &[
     ("/v1/completions/derender", &[Method::POST], Endpoint::ScaleOut),
     ("/inference/v1/generate", &[Method::POST], Endpoint::ScaleOut),
     ("/inference/v1/abort_requests", &[Method::POST], Endpoint::ScaleOut),
+    ("/openapi.json", &READ, Endpoint::Docs(Page::OpenApi)),
+    ("/docs", &READ, Endpoint::Docs(Page::Swagger)),
+    ("/docs/oauth2-redirect", &READ, Endpoint::Docs(Page::SwaggerRedirect)),
+    ("/redoc", &READ, Endpoint::Docs(Page::Redoc)),
 ];
+const READ: [Method; 2] = [Method::GET, Method::HEAD];
 const METRICS: &str = "/metrics";
 /// Paths that need a key, when keys are configured.
 const GUARDED: [&str; 4] = ["/v1", "/v2", "/inference", "/cohere"];
-const METHODS: [Method; 9] = [
-    Method::GET,
-    Method::POST,
-    Method::PUT,
-    Method::DELETE,
-    Method::HEAD,
-    Method::OPTIONS,
-    Method::PATCH,
-    Method::CONNECT,
-    Method::TRACE,
+/// The methods that the server below vLLM's application knows; others are no HTTP to it.
+#[rustfmt::skip]
+const METHODS: [&str; 35] = [
+    "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE", "COPY", "LOCK",
+    "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "SEARCH", "UNLOCK", "BIND", "REBIND", "UNBIND", "ACL",
+    "REPORT", "MKACTIVITY", "CHECKOUT", "MERGE", "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE",
+    "PURGE", "MKCALENDAR", "LINK", "UNLINK", "SOURCE", "QUERY",
 ];
 
-/// The path of a request below the server's root path.
-pub fn path<'r, B>(frontend: &Frontend, request: &'r Request<B>) -> &'r str {
-    let path = request.uri().path();
-    path.strip_prefix(frontend.options.root_path.as_str()).unwrap_or(path)
+/// What a path is to the router: without the server's root path, if that ends at a slash.
+pub fn path<'p>(frontend: &Frontend, path: &'p str) -> &'p str {
+    match path.strip_prefix(frontend.options.root_path.as_str()) {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
+        _ => path,
+    }
+}
+
+/// Whether a path needs a key. Here the root path need not end at a slash.
+fn is_guarded(frontend: &Frontend, path: &str) -> bool {
+    let path = path.strip_prefix(frontend.options.root_path.as_str()).unwrap_or(path);
+    GUARDED.iter().any(|prefix| path.starts_with(prefix))
 }
 
 /// The paths of all endpoints but the metrics page.
@@ -91,8 +103,24 @@ fn takes(frontend: &Frontend, path: &str, method: &Method) -> bool {
 
 /// The endpoint at a path; some are for developers.
 fn find(frontend: &Frontend, path: &str) -> Option<&'static Route> {
-    let shown = |endpoint| frontend.options.dev_mode || endpoint != Endpoint::ResetPrefixCache;
-    ROUTES.iter().find(|(known, _, endpoint)| *known == path && shown(*endpoint))
+    ROUTES.iter().find(|(known, _, endpoint)| *known == path && is_shown(frontend, *endpoint))
+}
+
+fn is_shown(frontend: &Frontend, endpoint: Endpoint) -> bool {
+    match endpoint {
+        Endpoint::ResetPrefixCache => frontend.options.dev_mode,
+        Endpoint::Docs(page) => page.is_shown(frontend.options.docs),
+        _ => true,
+    }
+}
+
+/// The paths that have an endpoint, with its methods, but for those of the docs themselves.
+pub fn shown(frontend: &Frontend) -> impl Iterator<Item = (&'static str, &'static [Method])> {
+    let metrics = (METRICS, &READ[..1]);
+    let is_listed =
+        |endpoint| !matches!(endpoint, Endpoint::Docs(_)) && is_shown(frontend, endpoint);
+    let listed = ROUTES.iter().filter(move |(_, _, endpoint)| is_listed(*endpoint));
+    listed.map(|(path, methods, _)| (*path, *methods)).chain([metrics])
 }
 
 fn is_metrics(path: &str) -> bool {
@@ -109,7 +137,7 @@ where
     B: hyper::body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    if !METHODS.contains(request.method()) {
+    if !METHODS.contains(&request.method().as_str()) {
         return respond::invalid_request();
     }
     let options = &frontend.options;
@@ -118,25 +146,28 @@ where
         let given = request.headers().get(REQUEST_ID).cloned();
         given.unwrap_or_else(random_header)
     });
-    let path = path(&frontend, &request);
-    let guarded = GUARDED.iter().any(|prefix| path.starts_with(prefix));
     let key = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-    let mut response =
-        if guarded && request.method() != Method::OPTIONS && !frontend.is_authorized(key) {
-            call.failed(&ApiError::detail(401, "Unauthorized"));
-            unauthorized()
-        } else {
-            let path = path.to_owned();
-            // To the instrumentation of vLLM's server, a wrong method is no path either.
-            let is_known = takes(&frontend, &path, request.method());
-            let counting = metrics::begin(&frontend, &path, is_known, &request);
-            let mut response = route(frontend.clone(), call, &path, request).await;
-            if let Some(counting) = counting {
-                response = counting.until_sent(response);
-            }
-            response.headers_mut().insert(header::VARY, HeaderValue::from_static("Origin"));
-            response
-        };
+    let is_let_in = request.method() == Method::OPTIONS
+        || !is_guarded(&frontend, request.uri().path())
+        || frontend.is_authorized(key);
+    let mut response = if !is_let_in {
+        call.failed(&ApiError::detail(401, "Unauthorized"));
+        unauthorized()
+    } else if let Some(answer) = frontend.cors.preflight(request.method(), request.headers()) {
+        answer
+    } else {
+        let path = path(&frontend, request.uri().path()).to_owned();
+        // To the instrumentation of vLLM's server, a wrong method is no path either.
+        let is_known = takes(&frontend, &path, request.method());
+        let counting = metrics::begin(&frontend, &path, is_known, &request);
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let mut response = route(frontend.clone(), call, &path, request).await;
+        if let Some(counting) = counting {
+            response = counting.until_sent(response);
+        }
+        frontend.cors.allow(origin.as_ref(), response.headers_mut());
+        response
+    };
     let headers = response.headers_mut();
     headers.insert(header::SERVER, HeaderValue::from_static("uvicorn"));
     if let Some(id) = id.filter(|id| !id.is_empty()) {
@@ -179,7 +210,7 @@ where
         }
         Some((_, methods, _)) => wrong_method(methods),
         None if path.ends_with('/') && find(path.trim_end_matches('/')).is_some() => {
-            redirect(&request)
+            redirect(&frontend, &request)
         }
         None => respond::error(&ApiError::detail(404, "Not Found")),
     }
@@ -187,7 +218,10 @@ where
 
 fn wrong_method(methods: &[Method]) -> Response<Body> {
     let mut response = respond::error(&ApiError::detail(405, "Method Not Allowed"));
-    let allow: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    // GET and HEAD are one route; to vLLM, any other two methods at a path are two, and it names
+    // those of the first.
+    let own = if methods == READ { methods } else { &methods[..1] };
+    let allow: Vec<&str> = own.iter().map(Method::as_str).collect();
     if let Ok(allow) = HeaderValue::try_from(allow.join(", ")) {
         response.headers_mut().insert(header::ALLOW, allow);
     }
@@ -195,13 +229,14 @@ fn wrong_method(methods: &[Method]) -> Response<Body> {
 }
 
 /// Sends a client to the path without its trailing slash.
-fn redirect<B>(request: &Request<B>) -> Response<Body> {
+fn redirect<B>(frontend: &Frontend, request: &Request<B>) -> Response<Body> {
     let host = request.headers().get(header::HOST).map(HeaderValue::as_bytes);
     let host = String::from_utf8_lossy(host.unwrap_or(b"localhost"));
     let path = request.uri().path().trim_end_matches('/');
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    let scheme = if frontend.options.tls { "https" } else { "http" };
     let mut response = respond::empty(StatusCode::TEMPORARY_REDIRECT);
-    if let Ok(location) = HeaderValue::try_from(format!("http://{host}{path}{query}")) {
+    if let Ok(location) = HeaderValue::try_from(format!("{scheme}://{host}{path}{query}")) {
         response.headers_mut().insert(header::LOCATION, location);
     }
     response
@@ -227,6 +262,7 @@ where
             return operations::reset_prefix_cache(&frontend, request.uri().query()).await;
         }
         Endpoint::Models => return models::list(&frontend),
+        Endpoint::Docs(page) => return page.show(&frontend),
         _ => {}
     }
     let (head, body) = request.into_parts();
@@ -258,42 +294,24 @@ where
     if scales_out && !frontend.options.enable_scale_out {
         return Err(render::disabled());
     }
-    let body = read_body(body, frontend.options.max_body_bytes).await?;
+    let body = body::collect(&frontend, body).await?;
     match endpoint {
         RenderChat => render::chat(&frontend, &headers, &body).await,
         RenderCompletions => render::completions(&frontend, &headers, &body).await,
         ScaleOut => Err(ApiError::not_implemented("This scale-out endpoint")),
         Endpoint::Chat => {
             let load = Load::count(&frontend);
-            let response = chat::create(frontend, call, headers, &body).await?;
-            Ok(guard::hold(response, load))
+            let response = chat::create(frontend.clone(), call, headers, &body).await?;
+            Ok(guard::hold(keep_alive(response, frontend.options.sse_keep_alive), load))
         }
         Endpoint::Completions => {
             let load = Load::count(&frontend);
-            let response = completions::create(frontend, call, headers, &body).await?;
-            Ok(guard::hold(response, load))
+            let response = completions::create(frontend.clone(), call, headers, &body).await?;
+            Ok(guard::hold(keep_alive(response, frontend.options.sse_keep_alive), load))
         }
         Endpoint::Tokenize => tokenize::tokenize(&frontend, &headers, &body).await,
         Endpoint::Detokenize => tokenize::detokenize(&frontend, &headers, &body),
         _ => Err(ApiError::detail(404, "Not Found")),
-    }
-}
-
-async fn read_body<B>(body: B, max_bytes: usize) -> Result<Bytes, ApiError>
-where
-    B: hyper::body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let announced = body.size_hint().lower();
-    if announced > max_bytes as u64 {
-        return Err(ApiError::body_too_large(max_bytes));
-    }
-    match Limited::new(body, max_bytes).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(ApiError::body_too_large(max_bytes))
-        }
-        Err(_) => Err(ApiError::detail(400, "There was an error parsing the body")),
     }
 }
 

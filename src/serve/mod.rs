@@ -19,7 +19,6 @@ use shutdown::{Ended, GRACE, Work, serve_until_asked};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::sleep;
@@ -60,7 +59,8 @@ fn start(settings: Settings) -> Result<Ended, String> {
     log::info!("glassbox {} answers as vLLM {VLLM_VERSION}", env!("CARGO_PKG_VERSION"));
     log::info!("non-default args: {}", settings.non_default_args);
     let from = &settings.frontend;
-    let bound = startup.phase("bind", || bind::bind(from.host.as_deref(), from.port))?;
+    let tls = from.transport.tls.as_ref().map(http::Tls::load).transpose()?;
+    let bound = startup.phase("bind", || bind::bind_as_set(from))?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.enable_all().build().map_err(|error| format!("no runtime: {error}"))?;
 
@@ -80,10 +80,11 @@ fn start(settings: Settings) -> Result<Ended, String> {
 
     let drain = settings.frontend.shutdown_timeout;
     let ended = runtime.block_on(async {
-        let address = bound.address();
-        let listener = bound.listen()?;
+        let url = bound.url(if tls.is_some() { "https" } else { "http" });
+        let (listener, _file) = bound.listen()?;
+        let listener = listener.with_tls(tls);
         let mut signals = signals().map_err(|error| format!("no signal handler: {error}"))?;
-        log::info!("Starting vLLM server on http://{address}");
+        log::info!("Starting vLLM server on {url}");
         let took = startup.ready(tracer.as_ref());
         frontend.metrics.ready_after(took);
         log::info!("ready after {took:.3} s");
@@ -106,7 +107,7 @@ fn start(settings: Settings) -> Result<Ended, String> {
 
 /// Serves HTTP until asked to end, or until the engine is gone.
 async fn run_http(
-    listener: TcpListener,
+    listener: http::Listener,
     frontend: Arc<Frontend>,
     (engine, thread): (EngineHandle, EngineThread),
     drain: Duration,
@@ -205,7 +206,15 @@ fn options(settings: &Settings, model: &Model, sizes: &Sizes) -> http::Options {
         enable_scale_out: from.enable_scale_out,
         dev_mode: from.dev_mode,
         skip_model_name_validation: from.skip_model_name_validation,
+        enable_server_load_tracking: from.server_load_tracking,
+        root_path: from.transport.root_path.clone(),
+        transport: from.transport.limits,
+        tls: from.transport.tls.is_some(),
+        cors: from.transport.cors.clone(),
+        sse_keep_alive: from.transport.sse_keep_alive,
+        docs: from.transport.docs,
         access_log: settings.logging.access_log,
+        access_log_excluded: from.transport.access_log_excluded.clone(),
         log_requests: settings.logging.requests,
         default_chat_template_kwargs: settings.model.chat_template_kwargs.clone(),
         chat_template_content_format: from.chat_template_content_format,

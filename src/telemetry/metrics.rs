@@ -11,6 +11,7 @@ mod process;
 mod requests;
 mod text;
 mod tools;
+mod transport;
 
 pub use engine::{Finished, Snapshot, Steps};
 pub use http::{HttpExchange, HttpMetrics, METHODS};
@@ -18,6 +19,7 @@ pub use own::{Health, KvEventHealth};
 pub use requests::{FinishedRequest, RequestMetrics};
 pub use text::Format;
 pub use tools::{ParserApi, ParserMode};
+pub use transport::{Limit, TransportMetrics};
 
 use crate::config::memory::KvPlan;
 use crate::config::{CacheSettings, MetricsSettings};
@@ -50,6 +52,7 @@ pub struct Metrics {
     pub requests: RequestMetrics,
     pub http: HttpMetrics,
     tools: Option<ToolMetrics>,
+    pub transport: TransportMetrics,
     model_name: String,
     cache_info: Vec<(&'static str, String)>,
     shows_engine: bool,
@@ -68,6 +71,7 @@ impl Metrics {
             requests: RequestMetrics::new(config),
             http: HttpMetrics::new(config.paths.iter().copied(), created),
             tools: config.counts_tool_calls.then(ToolMetrics::default),
+            transport: TransportMetrics::default(),
             model_name: config.model_name.to_owned(),
             cache_info: cache_info::labels(config.cache, config.plan),
             shows_engine: config.shows_engine,
@@ -105,6 +109,7 @@ impl Metrics {
         }
         self.http.write(&mut page);
         own::write_process(&mut page, health, self.startup.get().copied(), self.created);
+        self.transport.write(&mut page, self.created);
         if self.shows_engine {
             let mut engine = EnginePage { page: &mut page, labels, created: self.created, now };
             own::write_engine(&mut engine);

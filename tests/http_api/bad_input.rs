@@ -53,7 +53,7 @@ fn send_only(server: &Server, body: &str) -> std::net::TcpStream {
 
 #[test]
 fn refuses_bodies_beyond_the_limit() {
-    let server = start(with_options(|options| options.max_body_bytes = 100_000));
+    let server = start(with_options(|options| options.transport.body_bytes = 100_000));
     let body = format!(r#"{{"prompt":"{}"}}"#, "a".repeat(200_000));
     let announced = server.post("/v1/completions", &body);
     let message = "The request body is larger than 100000 bytes.";
@@ -94,7 +94,7 @@ fn refuses_ten_megabytes_of_prompt() {
 #[test]
 fn cuts_off_slow_heads() {
     let short = Duration::from_millis(50);
-    let server = start(with_options(|options| options.header_timeout = short));
+    let server = start(with_options(|options| options.transport.head_time = short));
     let mut silent = server.connect();
     let mut slow = server.connect();
     slow.write_all(b"POST /v1/chat/completions HTTP/1.1\r\nx-a: ").unwrap();

@@ -11,4 +11,6 @@ mod metrics;
 mod render;
 mod replies;
 mod support;
+mod tls;
 mod traces;
+mod transport;

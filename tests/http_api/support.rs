@@ -3,7 +3,7 @@
 use glassbox::config::Env;
 use glassbox::config::memory::KvPlan;
 use glassbox::engine::{self, Core, EngineConfig, EngineHandle, StepHistograms};
-use glassbox::http::{Frontend, Limits, Options, paths, serve, system_fingerprint};
+use glassbox::http::{Frontend, Limits, Listener, Options, Tls, paths, serve, system_fingerprint};
 use glassbox::model::{
     ChatTemplate, GenerationDefaults, GenerationSource, Tokenizer, TokenizerFiles,
 };
@@ -15,10 +15,10 @@ use glassbox::telemetry::trace::Tracer;
 use glassbox::types::{Clock, Policy};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
@@ -35,6 +35,9 @@ pub struct Setup {
     pub fails_at: Option<u64>,
     pub options: Options,
     pub tracer: Option<Tracer>,
+    pub tls: Option<Tls>,
+    /// Listen here, not on a port.
+    pub uds: Option<PathBuf>,
 }
 
 impl Default for Setup {
@@ -53,6 +56,8 @@ impl Default for Setup {
             fails_at: None,
             options,
             tracer: None,
+            tls: None,
+            uds: None,
         }
     }
 }
@@ -103,8 +108,14 @@ pub fn start(setup: Setup) -> Server {
     let thread = std::thread::spawn(move || {
         let runtime = Runtime::new().expect("a runtime");
         runtime.block_on(async {
-            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-            send_address.send(listener.local_addr().unwrap()).unwrap();
+            let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let address = socket.local_addr().unwrap();
+            let listener: Listener = match setup.uds {
+                Some(path) => UnixListener::bind(path).expect("a path").into(),
+                None => socket.into(),
+            };
+            send_address.send(address).unwrap();
+            let listener = listener.with_tls(setup.tls);
             serve(vec![listener], frontend, async { drop(stopped.await) }).await;
         });
     });
@@ -237,17 +248,8 @@ impl Server {
         headers: &[(&str, &str)],
         body: Option<&[u8]>,
     ) -> Reply {
-        let mut stream = self.connect();
-        let mut head = self.head(method, path, headers) + "connection: close\r\n";
-        if let Some(body) = body {
-            head += &format!("content-length: {}\r\n", body.len());
-        }
-        stream.write_all((head + "\r\n").as_bytes()).unwrap();
-        // A server that refuses a body may close before it has read all of it.
-        let _ = stream.write_all(body.unwrap_or_default());
-        let mut bytes = Vec::new();
-        let _ = stream.read_to_end(&mut bytes);
-        parse(&bytes)
+        let head = self.head(method, path, headers);
+        send_over(&mut self.connect(), head, body)
     }
 
     pub fn post(&self, path: &str, body: &str) -> Reply {
@@ -258,6 +260,14 @@ impl Server {
         self.send("GET", path, &[], None)
     }
 
+    /// How often clients met a limit.
+    pub fn met(&self, limit: &str) -> u64 {
+        let page = self.get("/metrics").body;
+        let start = format!("glassbox_http_limits_total{{limit=\"{limit}\"}} ");
+        let line = page.lines().find_map(|line| line.strip_prefix(&start));
+        line.expect("the limit is counted").parse::<f64>().unwrap() as u64
+    }
+
     /// Waits until the engine has nothing in flight.
     pub fn wait_until_idle(&self) {
         let start = Instant::now();
@@ -266,6 +276,20 @@ impl Server {
             std::thread::yield_now();
         }
     }
+}
+
+/// Sends one request with this head by `stream` and reads the whole answer.
+pub fn send_over(stream: &mut (impl Read + Write), head: String, body: Option<&[u8]>) -> Reply {
+    let mut head = head + "connection: close\r\n";
+    if let Some(body) = body {
+        head += &format!("content-length: {}\r\n", body.len());
+    }
+    stream.write_all((head + "\r\n").as_bytes()).unwrap();
+    // A server that refuses a body may close before it has read all of it.
+    let _ = stream.write_all(body.unwrap_or_default());
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    parse(&bytes)
 }
 
 pub fn parse(bytes: &[u8]) -> Reply {

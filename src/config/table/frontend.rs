@@ -37,11 +37,14 @@ pub(super) const FRONTEND: &[Flag] = &[
     flag("--enable-prompt-tokens-details", Toggle, OFF)
         .help("Report in `usage` how many prompt tokens came from the prefix cache."),
     later("--enable-per-request-metrics", Toggle, OFF, NOT_YET),
-    later("--enable-server-load-tracking", Toggle, OFF, NOT_YET),
+    flag("--enable-server-load-tracking", Toggle, OFF)
+        .help("Let /load count the requests in work."),
     flag("--enable-force-include-usage", Toggle, OFF)
         .help("Send usage with every chunk of every stream, asked for or not."),
-    later("--sse-keep-alive-interval", Int, int(0), NOT_YET),
-    later("--enable-tokenizer-info-endpoint", Toggle, OFF, NOT_YET),
+    flag("--sse-keep-alive-interval", Int, int(0))
+        .help("Seconds of silence in a stream after which a comment is sent; 0 sends none."),
+    flag("--enable-tokenizer-info-endpoint", Toggle, OFF)
+        .help("Answer /tokenizer_info, chat template included."),
     flag("--enable-log-outputs", Toggle, OFF).help(
         "Log the text of replies, and at DEBUG their token ids; needs --enable-log-requests.",
     ),
@@ -71,33 +74,53 @@ pub(super) const FRONTEND: &[Flag] = &[
     later("--dp-supervisor-probe-interval-s", Float, float(5.0), ONE_DEVICE),
     later("--dp-supervisor-probe-timeout-s", Float, float(5.0), ONE_DEVICE),
     later("--dp-supervisor-probe-failure-threshold", Int, int(3), ONE_DEVICE),
-    later("--uds", Text, NONE, NOT_YET).optional(),
+    flag("--uds", Text, NONE)
+        .optional()
+        .help("The path of a Unix socket to listen on, in place of host and port."),
     flag("--uvicorn-log-level", Text, text("info"))
         .choices(&["critical", "debug", "error", "info", "trace", "warning"])
         .help("The least severe level that the HTTP server logs."),
     flag("--disable-uvicorn-access-log", Toggle, OFF)
         .help("Do not log a line for each HTTP request."),
-    later("--disable-access-log-for-endpoints", Text, NONE, NOT_YET).optional(),
-    later("--allow-credentials", Toggle, OFF, NOT_YET),
-    later("--allowed-origins", Json, NONE, NOT_YET),
-    later("--allowed-methods", Json, NONE, NOT_YET),
-    later("--allowed-headers", Json, NONE, NOT_YET),
+    flag("--disable-access-log-for-endpoints", Text, NONE)
+        .optional()
+        .help("Paths, with commas between, whose requests are not logged."),
+    flag("--allow-credentials", Toggle, OFF).help("Let pages of allowed origins send credentials."),
+    flag("--allowed-origins", Json, NONE)
+        .help("JSON list of origins whose pages may use the API; none by default."),
+    flag("--allowed-methods", Json, NONE)
+        .help("JSON list of the methods that such pages may use; all by default."),
+    flag("--allowed-headers", Json, NONE)
+        .help("JSON list of the headers that such pages may send; all by default."),
     flag("--api-key", Texts, NONE)
         .optional()
         .help("Keys; a client must present one as bearer token. Wins over VLLM_API_KEY."),
-    later("--ssl-keyfile", Text, NONE, NOT_YET).optional(),
-    later("--ssl-certfile", Text, NONE, NOT_YET).optional(),
-    later("--ssl-ca-certs", Text, NONE, NOT_YET).optional(),
-    later("--enable-ssl-refresh", Toggle, OFF, NOT_YET),
-    later("--ssl-cert-reqs", Int, int(0), NOT_YET),
-    later("--ssl-ciphers", Text, NONE, NOT_YET).optional(),
-    later("--root-path", Text, NONE, NOT_YET).optional(),
+    flag("--ssl-keyfile", Text, NONE).optional().help(
+        "The private key of the certificate, PEM; without it the certificate's file holds both.",
+    ),
+    flag("--ssl-certfile", Text, NONE)
+        .optional()
+        .help("The certificate chain of this server, PEM; turns HTTPS on."),
+    flag("--ssl-ca-certs", Text, NONE)
+        .optional()
+        .help("Certificates of the authorities of clients, PEM."),
+    flag("--enable-ssl-refresh", Toggle, OFF).help("Read the TLS files again when they change."),
+    flag("--ssl-cert-reqs", Int, int(0))
+        .help("Client certificates: 0 not asked for, 1 checked when there, 2 required."),
+    flag("--ssl-ciphers", Text, NONE)
+        .optional()
+        .help("OpenSSL cipher list for TLS 1.2; what rustls does not have is refused."),
+    flag("--root-path", Text, NONE)
+        .optional()
+        .help("The path below which a proxy shows this server."),
     later("--middleware", Append, NONE, PYTHON),
     flag("--enable-request-id-headers", Toggle, OFF)
         .help("Send X-Request-Id with every reply: the client's own, or a new one."),
-    later("--disable-fastapi-docs", Toggle, OFF, NOT_YET),
-    later("--h11-max-incomplete-event-size", Int, int(4194304), NOT_YET),
-    later("--h11-max-header-count", Int, int(256), NOT_YET),
-    later("--enable-offline-docs", Toggle, OFF, NOT_YET),
+    flag("--disable-fastapi-docs", Toggle, OFF).help("No /openapi.json, /docs and /redoc."),
+    flag("--h11-max-incomplete-event-size", Int, int(4194304))
+        .help("Bytes that the head of a request may have."),
+    flag("--h11-max-header-count", Int, int(256)).help("Headers that a request may have."),
+    flag("--enable-offline-docs", Toggle, OFF)
+        .help("Show /docs with nothing from other servers; no /redoc."),
     later("--enable-flash-late-interaction", Toggle, ON, OTHER_MODELS),
 ];

@@ -23,4 +23,14 @@ pub(super) const GLASSBOX: &[Flag] = &[
         .help("Form of KV cache events: map (vLLM 0.32, the default) or an older vLLM's array."),
     flag("--glassbox-kv-events-wait", Float, float(10.0))
         .help("Seconds that the first batch of KV cache events waits for a subscriber."),
+    flag("--glassbox-max-body-bytes", HumanInt, int(64 << 20))
+        .help("Bytes that the body of a request may have; a longer one is a 413."),
+    flag("--glassbox-max-connections", Int, int(16384))
+        .help("Connections at a time; one more is answered 503 and closed."),
+    flag("--glassbox-head-timeout", Float, float(30.0))
+        .help("Seconds for a TLS handshake, and for the head of a request."),
+    flag("--glassbox-body-timeout", Float, float(120.0))
+        .help("Seconds for the body of a request; a slower one is a 408."),
+    flag("--glassbox-send-timeout", Float, float(120.0))
+        .help("Seconds in which a client may take no byte of its reply before it is cut off."),
 ];

@@ -52,7 +52,8 @@ const DOCUMENTS: Schema =
     Schema::Nullable(&Schema::List { item: &Schema::Map(&Schema::Str), max: None });
 const MESSAGES: Schema = Schema::List { item: &MESSAGE, max: None };
 
-const SCHEMA: Schema = model(&[
+/// The whole body.
+pub const SCHEMA: Schema = model(&[
     required("messages", &MESSAGES),
     optional("model", &NULLABLE_STR),
     optional("frequency_penalty", &NULLABLE_FLOAT),

@@ -28,7 +28,8 @@ const EMBEDS: Schema = Schema::Nullable(&Schema::Union(&[
     ("", &Schema::List { item: &Schema::Bytes, max: None }),
 ]));
 
-const SCHEMA: Schema = Schema::Object {
+/// The whole body.
+pub const SCHEMA: Schema = Schema::Object {
     kind: ObjectKind::Model,
     fields: &[
         optional("model", &NULLABLE_STR),

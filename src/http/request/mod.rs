@@ -13,8 +13,11 @@ mod sampling;
 mod structured;
 mod tokenize;
 
-pub use chat::{ChatRequest, Conversation, ToolChoice};
-pub use completion::{CompletionRequest, Prompt};
+pub use chat::{ChatRequest, Conversation, PROMPT_SCHEMA, SCHEMA as CHAT_SCHEMA, ToolChoice};
+pub use completion::{CompletionRequest, Prompt, SCHEMA as COMPLETION_SCHEMA};
 pub use generate::{GenerateFields, Side};
 pub use sampling::{Described, Limits, Sampling};
-pub use tokenize::{DetokenizeRequest, TokenizeInput, TokenizeRequest};
+pub use tokenize::{
+    DETOKENIZE_SCHEMA, DetokenizeRequest, TEXT_SCHEMA as TOKENIZE_TEXT_SCHEMA, TokenizeInput,
+    TokenizeRequest,
+};

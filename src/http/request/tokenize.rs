@@ -10,7 +10,8 @@ use super::fields::Fields;
 use super::generate::{NULLABLE_BOOL, NULLABLE_STR};
 use crate::error::ApiError;
 
-const TEXT_SCHEMA: Schema = Schema::Object {
+/// The text form of a `/tokenize` body.
+pub const TEXT_SCHEMA: Schema = Schema::Object {
     kind: ObjectKind::Model,
     fields: &[
         optional("model", &NULLABLE_STR),
@@ -20,7 +21,8 @@ const TEXT_SCHEMA: Schema = Schema::Object {
     ],
 };
 
-const DETOKENIZE_SCHEMA: Schema = Schema::Object {
+/// The body of `/detokenize`.
+pub const DETOKENIZE_SCHEMA: Schema = Schema::Object {
     kind: ObjectKind::Model,
     fields: &[
         optional("model", &NULLABLE_STR),

@@ -6,12 +6,14 @@
 
 mod check;
 pub mod coerce;
+mod describe;
 mod errors;
 mod messages;
 #[cfg(test)]
 mod tests;
 
 pub use check::{Fit, best_choice, check, validate};
+pub use describe::describe;
 pub use errors::{Errors, Path};
 pub use messages::{MESSAGE, MessageKind, check_parts, check_tool_calls, message_kind};
 
