@@ -6,48 +6,23 @@
 //! a collector would cost is not counted. On a noisy machine the share of the export thread tells
 //! more than the throughput. GLASSBOX_BENCH_LEVEL sets how much is traced (phases).
 
+#[path = "server/mod.rs"]
+mod server;
+
+use server::Server;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{scope, spawn};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const STREAMS: usize = 32;
 const REQUESTS: usize = 3;
 const TOKENS: usize = 128;
 const PAIRS: usize = 60;
 
-/// A server that is killed when dropped.
-struct Server {
-    child: Child,
-    port: u16,
-}
-
 impl Server {
-    fn start(arguments: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let level = std::env::var("GLASSBOX_BENCH_LEVEL").unwrap_or_else(|_| "phases".to_owned());
-        let child = Command::new(env!("CARGO_BIN_EXE_glassbox"))
-            .args(["serve", concat!(env!("CARGO_MANIFEST_DIR"), "/models/qwen3-tiny")])
-            .args(["--host", "127.0.0.1", "--max-model-len", "4096"])
-            .args(["--port", &port.to_string(), "--disable-uvicorn-access-log"])
-            .args(arguments)
-            .env("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")
-            .env("GLASSBOX_TRACE_LEVEL", level)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the binary starts");
-        let server = Self { child, port };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while TcpStream::connect(("127.0.0.1", server.port)).is_err() {
-            assert!(Instant::now() < deadline, "the server does not come up");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        server
-    }
-
     /// One streamed reply, read to its end.
     fn stream(&self, number: usize) {
         let mut connection = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
@@ -78,13 +53,11 @@ impl Server {
         });
         (STREAMS * REQUESTS * TOKENS) as f64 / begin.elapsed().as_secs_f64()
     }
-}
 
-impl Server {
     /// Nanoseconds on a processor so far: of all threads, and of the one that exports spans.
     fn cpu_nanos(&self) -> [u64; 2] {
         let mut sums = [0, 0];
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid()));
         for task in tasks.expect("the server lives").flatten() {
             let read = |file| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
             let stat = read("schedstat");
@@ -95,13 +68,6 @@ impl Server {
             }
         }
         sums
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -160,8 +126,15 @@ fn main() {
     }
     let bytes = Arc::new(AtomicU64::new(0));
     let endpoint = sink(bytes.clone());
-    let plain = Server::start(&[]);
-    let traced = Server::start(&["--otlp-traces-endpoint", &endpoint]);
+    let level = std::env::var("GLASSBOX_BENCH_LEVEL").unwrap_or_else(|_| "phases".to_owned());
+    let vars = [
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf"),
+        ("GLASSBOX_TRACE_LEVEL", level.as_str()),
+    ];
+    let length = ["--max-model-len", "4096"];
+    let plain = Server::start(&length, &vars);
+    let with_spans = [&length[..], &["--otlp-traces-endpoint", &endpoint]].concat();
+    let traced = Server::start(&with_spans, &vars);
     for server in [&plain, &traced] {
         server.throughput();
     }

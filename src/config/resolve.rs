@@ -362,6 +362,8 @@ fn device(raw: &Raw) -> Result<DeviceSettings, String> {
     let sim = raw.text("--glassbox-backend").as_deref() == Some("sim");
     Ok(DeviceSettings {
         backend: if sim { BackendKind::Sim } else { BackendKind::Cpu },
+        sim_step: Duration::try_from_secs_f64(float(raw, "--glassbox-sim-step-ms") / 1e3)
+            .map_err(|_| "argument --glassbox-sim-step-ms: must be milliseconds, at least 0")?,
         threads: at_least(raw, "--glassbox-threads", 1)?,
         isa: match raw.text("--glassbox-cpu-isa").as_deref() {
             Some("avx512bf16") => Some(CpuIsa::Avx512Bf16),

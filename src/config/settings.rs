@@ -246,6 +246,8 @@ impl LogLevel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceSettings {
     pub backend: BackendKind,
+    /// How long a step takes the simulated backend.
+    pub sim_step: Duration,
     /// `None`: as many as this process may use.
     pub threads: Option<usize>,
     /// `None`: the best one of this machine.

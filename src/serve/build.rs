@@ -12,7 +12,7 @@ use crate::runner::{Backend, BackendError, Limits};
 use crate::scheduler::SchedulerConfig;
 use crate::types::Clock;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A running engine.
 pub struct Engine {
@@ -190,7 +190,7 @@ fn load(settings: &Settings, model: &Model, limits: Limits) -> Result<Box<dyn Ba
         }
         BackendKind::Sim => {
             log::warn!("--glassbox-backend sim: replies are made up, no model runs");
-            let step_time = Duration::ZERO;
+            let step_time = settings.device.sim_step;
             let config = SimConfig { limits, step_time, samples: true, fails_at: None };
             Ok(Box::new(SimBackend::new(config)))
         }

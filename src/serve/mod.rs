@@ -2,6 +2,7 @@
 
 pub mod bind;
 mod build;
+mod files;
 mod observe;
 pub mod shutdown;
 
@@ -58,6 +59,7 @@ fn start(settings: Settings) -> Result<Ended, String> {
     };
     log::info!("glassbox {} answers as vLLM {VLLM_VERSION}", env!("CARGO_PKG_VERSION"));
     log::info!("non-default args: {}", settings.non_default_args);
+    files::raise_limit();
     let from = &settings.frontend;
     let tls = from.transport.tls.as_ref().map(http::Tls::load).transpose()?;
     let bound = startup.phase("bind", || bind::bind_as_set(from))?;

@@ -50,7 +50,7 @@ fn the_table_is_sound() {
             assert!(flag.choices.contains(&value), "{}: {value}", flag.name);
         }
     }
-    assert_eq!(table::flags().filter(|flag| flag.name.starts_with("--glassbox-")).count(), 7);
+    assert_eq!(table::flags().filter(|flag| flag.name.starts_with("--glassbox-")).count(), 8);
 }
 
 #[test]

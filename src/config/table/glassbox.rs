@@ -7,6 +7,8 @@ pub(super) const GLASSBOX: &[Flag] = &[
     flag("--glassbox-backend", Text, text("cpu"))
         .choices(&["cpu", "sim"])
         .help("What runs the model: the CPU, or a simulation that computes nothing."),
+    flag("--glassbox-sim-step-ms", Float, float(0.0))
+        .help("Milliseconds that a step takes the simulated backend."),
     flag("--glassbox-threads", Int, NONE)
         .help("Threads of the CPU backend; the cores that this process may use by default."),
     flag("--glassbox-cpu-isa", Text, text("auto"))
