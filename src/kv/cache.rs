@@ -165,12 +165,12 @@ impl KvCache {
         }
     }
 
-    /// Lets go of all blocks of a sequence, last one first: the end of a prefix is the first to be
-    /// reused. Its hashes stay, for when it starts again.
+    /// Lets go of all blocks of a sequence: the end of a prefix is reused before its beginning,
+    /// and what was not stored before all else, its end first. Its hashes stay, for when it starts
+    /// again.
     pub fn release(&mut self, blocks: &mut SequenceBlocks) {
-        for &block in blocks.table.iter().rev() {
-            self.pool.release(block);
-        }
+        let (stored, others) = blocks.table.split_at(blocks.stored);
+        others.iter().chain(stored.iter().rev()).for_each(|&block| self.pool.release(block));
         blocks.table.clear();
         blocks.stored = 0;
     }

@@ -5,7 +5,7 @@ use crate::types::BlockId;
 
 const NONE: BlockId = BlockId::MAX;
 
-/// Least recently freed first.
+/// The next one first.
 #[derive(Debug)]
 pub struct FreeList {
     next: Vec<BlockId>,
@@ -47,7 +47,20 @@ impl FreeList {
         self.len += 1;
     }
 
-    /// Takes the block that has been free for longest.
+    /// Adds a block that is not in the list, before all others.
+    pub fn push_front(&mut self, block: BlockId) {
+        let at = block as usize;
+        self.next[at] = self.head;
+        self.prev[at] = NONE;
+        match self.head {
+            NONE => self.tail = block,
+            head => self.prev[head as usize] = block,
+        }
+        self.head = block;
+        self.len += 1;
+    }
+
+    /// Takes the first block.
     pub fn pop_front(&mut self) -> Option<BlockId> {
         let block = (self.head != NONE).then_some(self.head)?;
         self.remove(block);

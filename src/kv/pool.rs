@@ -48,8 +48,9 @@ impl BlockPool {
         self.references[block as usize] == 0
     }
 
-    /// A block for new content, held once. The least recently used free one; what it held is
-    /// forgotten, and named when no other block holds it. `None` when all blocks are held.
+    /// A block for new content, held once. A free one that nobody can hit, or else the least
+    /// recently used; what it held is forgotten, and named when no other block holds it. `None`
+    /// when all blocks are held.
     pub fn allocate(&mut self) -> Option<(BlockId, Option<BlockHash>)> {
         let block = self.free.pop_front()?;
         let gone = self.forget(block);
@@ -70,13 +71,16 @@ impl BlockPool {
         self.references[block as usize] += 1;
     }
 
-    /// Lets go of a block. The last one to do so makes it free, and next to be reused after all
-    /// blocks that are free already.
+    /// Lets go of a block. The last one to do so makes it free: a block that can be hit is reused
+    /// after all that are free already, any other before them.
     pub fn release(&mut self, block: BlockId) {
         let references = &mut self.references[block as usize];
         *references = references.checked_sub(1).expect("a block is released by a holder");
         if *references == 0 {
-            self.free.push_back(block);
+            match self.hashes[block as usize] {
+                Some(_) => self.free.push_back(block),
+                None => self.free.push_front(block),
+            }
         }
     }
 
@@ -168,15 +172,16 @@ mod tests {
     }
 
     #[test]
-    fn hands_out_the_least_recently_used_block() {
-        let mut pool = BlockPool::new(3);
-        let blocks: Vec<_> = (0..3).map(|_| pool.allocate().unwrap().0).collect();
-        assert_eq!(blocks, [0, 1, 2]);
+    fn hands_out_what_nobody_can_hit_and_then_the_least_recently_used() {
+        let mut pool = BlockPool::new(5);
+        let blocks: Vec<_> = (0..5).map(|_| pool.allocate().unwrap().0).collect();
+        assert_eq!(blocks, [0, 1, 2, 3, 4]);
         assert_eq!(pool.allocate(), None);
-        pool.release(1);
-        pool.release(0);
-        assert_eq!(pool.allocate(), Some((1, None)));
-        pool.check(&[0, 1, 1]);
+        assert!(pool.store(0, hash(0)) && pool.store(1, hash(1)));
+        [1, 3, 0, 2].into_iter().for_each(|block| pool.release(block));
+        let again: Vec<_> = (0..4).filter_map(|_| pool.allocate()).collect();
+        assert_eq!(again, [(2, None), (3, None), (1, Some(hash(1))), (0, Some(hash(0)))]);
+        pool.check(&[1; 5]);
     }
 
     #[test]
