@@ -1,6 +1,7 @@
 //! One API call from its first byte to its last, as metrics and traces see it.
 
 use super::frontend::Frontend;
+use super::headers::{session, session_header};
 use super::request::{GenerateFields, Sampling};
 use crate::error::ApiError;
 use crate::telemetry::metrics::{Metrics, RequestMetrics};
@@ -52,8 +53,9 @@ impl Call {
     }
 
     /// What its body says.
-    pub fn asks_for(&self, fields: &GenerateFields) {
+    pub fn asks_for(&self, fields: &GenerateFields, headers: &HeaderMap) {
         self.note(|record| {
+            record.asked.session = session(headers, fields);
             record.asked.model.clone_from(&fields.model);
             record.asked.stream = fields.stream;
         });
@@ -150,7 +152,7 @@ impl Trace {
         };
         let model = frontend.model_name();
         let mut record = RequestRecord::new(clock, ids, tracer.level(), api, model, start);
-        record.asked.session = header("x-session-id").map(|id| String::from_utf8_lossy(id).into());
+        record.asked.session = session_header(headers);
         let (tracer, record) = (tracer.clone(), Mutex::new(Some(record)));
         Some(Self { tracer, span, record })
     }

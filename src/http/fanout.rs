@@ -3,6 +3,7 @@
 use super::account::{Account, Siblings};
 use super::call::Call;
 use super::frontend::Frontend;
+use super::headers::session;
 use super::prompt::TokenPrompt;
 use super::request::{Described, GenerateFields, Sampling};
 use super::request_log::{FanoutLog, RequestLog};
@@ -231,13 +232,6 @@ fn check_rank(headers: &HeaderMap) -> Result<(), ApiError> {
         }
         _ => Ok(()),
     }
-}
-
-/// The session of a request, as vLLM looks for it: body, header, extra arguments.
-fn session<'a>(headers: &'a HeaderMap, request: &'a GenerateFields) -> Option<&'a str> {
-    let header = headers.get("x-session-id").and_then(|id| id.to_str().ok());
-    let header = header.filter(|id| !id.is_empty());
-    request.session_id.as_deref().or(header).or(request.xargs_session_id.as_deref())
 }
 
 fn priority(headers: &HeaderMap) -> Option<i64> {

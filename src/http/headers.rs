@@ -2,6 +2,7 @@
 
 use super::frontend::Frontend;
 use super::json::float_repr;
+use super::request::GenerateFields;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response};
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,6 +23,18 @@ pub fn request_id(
         (None, Some(id)) => format!("{prefix}{id}"),
         (None, None) => prefix.to_owned() + &random(),
     }
+}
+
+/// The session of a request, as vLLM looks for it: body, header, extra arguments.
+pub fn session(headers: &HeaderMap, fields: &GenerateFields) -> Option<String> {
+    let body = || fields.session_id.clone();
+    body().or_else(|| session_header(headers)).or_else(|| fields.xargs_session_id.clone())
+}
+
+/// The session that the header names, in Latin-1 as Starlette reads it.
+pub fn session_header(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get("x-session-id")?.as_bytes();
+    (!id.is_empty()).then(|| id.iter().map(|&byte| char::from(byte)).collect())
 }
 
 /// Adds the load report (ORCA) that a client asked for by `endpoint-load-metrics-format`.

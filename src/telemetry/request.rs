@@ -34,7 +34,7 @@ pub struct Asked {
     /// Replies to each prompt.
     pub n: usize,
     pub stop: Vec<String>,
-    /// The header `X-Session-ID`.
+    /// What KV events call the session.
     pub session: Option<String>,
 }
 

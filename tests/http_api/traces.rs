@@ -133,6 +133,29 @@ fn a_finished_chat_has_a_tree_below_its_parent() {
     assert_eq!(events, ["first_token", "step", "step", "step", "step", "step"]);
 }
 
+#[test]
+fn a_conversation_is_the_session_of_the_body_the_header_or_the_extra_arguments() {
+    let traced = traced(Setup::default(), "request");
+    let extra = r#""vllm_xargs":{"session_id":"extra"}"#;
+    for (headers, more) in [
+        (&[][..], r#""vllm_xargs":{}"#.to_owned()),
+        (&[], extra.to_owned()),
+        (&[("x-session-id", "head")], format!(r#"{extra},"session_id":"""#)),
+        (&[("x-session-id", "head")], format!(r#"{extra},"session_id":"body""#)),
+    ] {
+        let body = format!(r#"{{"prompt":[1,2],"max_tokens":1,{more}}}"#);
+        let headers: Vec<_> = [JSON].iter().chain(headers).copied().collect();
+        traced.server.send("POST", COMPLETIONS, &headers, Some(body.as_bytes()));
+    }
+    let mut spans = traced.spans("llm_request", 4);
+    spans.sort_by_key(|span| span.start_time_unix_nano);
+    let key = "gen_ai.conversation.id";
+    let sessions: Vec<_> =
+        spans.iter().map(|span| get(span, key).map(|_| text(span, key))).collect();
+    let wanted = [None, Some("extra"), Some("head"), Some("body")];
+    assert_eq!(sessions, wanted.map(|session| session.map(str::to_owned)));
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -36,7 +36,7 @@ pub async fn create(
     body: &[u8],
 ) -> Result<Response<Body>, ApiError> {
     let (request, surrogates) = read(&headers, body, ChatRequest::new)?;
-    call.asks_for(&request.common);
+    call.asks_for(&request.common, &headers);
     call.arrived();
     let id = request_id("chatcmpl-", &headers, request.common.request_id.as_deref(), random_id);
     let log = RequestLog::new(&frontend.options, &id, call.span());
