@@ -1,10 +1,13 @@
-//! What KV cache events cost: a push on the engine's thread, and the way to a subscriber.
+//! What KV cache events cost: a push on the engine's thread, the way to a subscriber, and what it
+//! costs the others to tell one of a million resident blocks.
 //!
 //! `--serve JSON` instead runs a publisher with this `--kv-events-config`, which does what it reads
 //! from standard input: the other end of `tests/peers/kv_events_wire.py`.
 
 #[path = "../tests/kv_events/peer.rs"]
 mod peer;
+#[path = "events/resident.rs"]
+mod resident;
 #[path = "../tests/kv_events/script.rs"]
 mod script;
 
@@ -59,14 +62,15 @@ fn step(n: u64) -> Vec<KvEvent> {
     removed.into_iter().chain([stored]).collect()
 }
 
-/// A publisher with one subscriber that has heard batch 0.
+/// A publisher with one subscriber that has heard batch 0. It keeps few batches.
 fn subscribed() -> (Publisher, Peer) {
     let mut settings = settings(&[
         "--kv-events-config".to_owned(),
-        r#"{"enable_kv_cache_events": true, "hwm": 0}"#.to_owned(),
+        r#"{"enable_kv_cache_events": true, "hwm": 0, "buffer_steps": 64}"#.to_owned(),
     ]);
-    let host = "127.0.0.1".to_owned();
-    settings.endpoint = EventEndpoint::Bind(EventAddress::Tcp { host, port: 0 });
+    let any = || EventAddress::Tcp { host: "127.0.0.1".to_owned(), port: 0 };
+    settings.endpoint = EventEndpoint::Bind(any());
+    settings.replay_endpoint = Some(any());
     let publisher = start(settings);
     let mut peer = Peer::connect(publisher.endpoint(), "SUB");
     peer.subscribe("");
@@ -142,6 +146,7 @@ fn main() {
             paced(2000, Duration::from_millis(1));
             paced(20_000, Duration::ZERO);
             burst(90_000);
+            resident::beside(1_000_000);
         }
     }
 }

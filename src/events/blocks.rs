@@ -2,7 +2,9 @@
 
 use crate::types::{BlockHash, KvEvent, LoraTag, StoredBlocks, Token};
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use tokio::task::yield_now;
 
 /// A block that can be hit.
 #[derive(Debug)]
@@ -14,61 +16,138 @@ pub(super) struct Block {
     lora: Option<Arc<LoraTag>>,
 }
 
-/// Blocks with the order in which they came.
-#[derive(Debug, Default)]
+/// Parts of the resident blocks. What is frozen shares them with what goes on, and a part is copied
+/// before it changes: some hundred pointers of a million blocks.
+const PARTS: usize = 4096;
+
+type Part = HashMap<BlockHash, Arc<Block>>;
+
+/// Blocks by their hashes. A clone costs the same whatever they are, and stays as they are now.
+#[derive(Clone, Debug)]
 pub(super) struct Blocks {
-    by_hash: HashMap<BlockHash, (u64, Arc<Block>)>,
-    count: u64,
+    parts: Vec<Arc<Part>>,
+    len: usize,
+    /// Finds the part of a hash. It is keyed, so nobody can make all blocks meet in one.
+    hasher: RandomState,
+}
+
+impl Default for Blocks {
+    fn default() -> Self {
+        // They all start as the same empty one.
+        let parts = vec![Arc::default(); PARTS];
+        Self { parts, len: 0, hasher: RandomState::new() }
+    }
 }
 
 impl Blocks {
     pub fn len(&self) -> usize {
-        self.by_hash.len()
+        self.len
     }
 
     /// Follows an event.
     pub fn apply(&mut self, event: &KvEvent) {
         match event {
-            KvEvent::Stored(run) => self.store(run),
+            KvEvent::Stored(run) => split(run).for_each(|block| self.insert(block)),
             KvEvent::Reused(_) => {}
             KvEvent::Removed { hashes } => {
                 for hash in hashes {
-                    self.by_hash.remove(hash);
+                    self.remove(hash);
                 }
             }
-            KvEvent::Cleared => self.by_hash.clear(),
+            KvEvent::Cleared => *self = Self::default(),
         }
     }
 
-    fn store(&mut self, run: &StoredBlocks) {
-        for block in split(run) {
-            self.insert(block);
-        }
+    fn part(&self, hash: &BlockHash) -> usize {
+        self.hasher.hash_one(hash) as usize % PARTS
+    }
+
+    fn get(&self, hash: &BlockHash) -> Option<&Arc<Block>> {
+        self.parts[self.part(hash)].get(hash)
     }
 
     fn insert(&mut self, block: Block) {
-        self.by_hash.insert(block.hash, (self.count, Arc::new(block)));
-        self.count += 1;
+        let part = self.part(&block.hash);
+        let before = Arc::make_mut(&mut self.parts[part]).insert(block.hash, Arc::new(block));
+        self.len += usize::from(before.is_none());
     }
 
-    /// All blocks, parents before their children and else in the order in which they came. A block
-    /// whose parent is gone counts as a beginning.
-    pub fn parents_first(&self) -> Vec<Arc<Block>> {
-        let mut by_age: Vec<&(u64, Arc<Block>)> = self.by_hash.values().collect();
-        by_age.sort_unstable_by_key(|(age, _)| *age);
-        let mut told = HashSet::with_capacity(by_age.len());
-        let mut ordered = Vec::with_capacity(by_age.len());
-        let mut chain = Vec::new();
-        for (_, block) in by_age {
-            let mut next = Some(block);
-            while let Some(block) = next.filter(|block| told.insert(block.hash)) {
-                chain.push(block);
-                let parent = block.parent.and_then(|parent| self.by_hash.get(&parent));
-                next = parent.map(|(_, parent)| parent);
-            }
-            ordered.extend(chain.drain(..).rev().map(Arc::clone));
+    /// Whether the block was there.
+    fn remove(&mut self, hash: &BlockHash) -> bool {
+        let part = self.part(hash);
+        let is_there = self.parts[part].contains_key(hash);
+        if is_there {
+            Arc::make_mut(&mut self.parts[part]).remove(hash);
+            self.len -= 1;
         }
-        ordered
+        is_there
+    }
+
+    /// Frees them bit by bit, so that others have their turn: a million take a tenth of a second.
+    pub async fn free(self) {
+        for part in self.parts {
+            drop(part);
+            yield_now().await;
+        }
+    }
+
+    /// All blocks of now, parents before their children. A block whose parent is gone counts as a
+    /// beginning.
+    pub fn parents_first(&self) -> ParentsFirst {
+        ParentsFirst {
+            blocks: self.clone(),
+            part: 0,
+            found: Vec::new(),
+            told: HashSet::with_capacity(self.len),
+            chain: Vec::new(),
+        }
+    }
+}
+
+/// A walk over blocks as they were when it began, one at a time.
+pub(super) struct ParentsFirst {
+    blocks: Blocks,
+    /// The next part.
+    part: usize,
+    /// Blocks of the part before.
+    found: Vec<Arc<Block>>,
+    /// Each of them is in memory as long as this, so that its address is its name.
+    told: HashSet<*const Block>,
+    /// A block after those that must be told before it.
+    chain: Vec<Arc<Block>>,
+}
+
+impl ParentsFirst {
+    /// What it walked over.
+    pub fn into_blocks(self) -> Blocks {
+        self.blocks
+    }
+
+    /// A block, its parent, and so on, up to one that was told.
+    fn climb(&mut self, block: Arc<Block>) {
+        let mut next = Some(block);
+        while let Some(block) = next.filter(|block| self.told.insert(Arc::as_ptr(block))) {
+            next = block.parent.and_then(|parent| self.blocks.get(&parent).cloned());
+            self.chain.push(block);
+        }
+    }
+}
+
+impl Iterator for ParentsFirst {
+    type Item = Arc<Block>;
+
+    fn next(&mut self) -> Option<Arc<Block>> {
+        while self.chain.is_empty() {
+            match self.found.pop() {
+                Some(block) => self.climb(block),
+                None => {
+                    let part = self.blocks.parts.get(self.part)?;
+                    self.found.extend(part.values().map(Arc::clone));
+                    self.part += 1;
+                }
+            }
+        }
+        self.chain.pop()
     }
 }
 
@@ -132,7 +211,7 @@ impl Merged {
             KvEvent::Reused(_) => {}
             KvEvent::Removed { hashes } => {
                 for hash in hashes {
-                    if self.stored.by_hash.remove(hash).is_none() && !self.cleared {
+                    if !self.stored.remove(hash) && !self.cleared {
                         self.removed.insert(*hash);
                     }
                 }
@@ -152,7 +231,7 @@ impl Merged {
             hashes.sort_unstable();
             gone.push(KvEvent::Removed { hashes });
         }
-        (gone, self.stored.parents_first())
+        (gone, self.stored.parents_first().collect())
     }
 }
 

@@ -7,6 +7,7 @@ use std::io;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 /// Bytes that are put together before they are written.
@@ -66,6 +67,10 @@ pub(super) async fn serve<R: Role>(mut stream: Stream, role: &mut R) -> Result<(
         if out.is_empty() {
             pong.take().into_iter().for_each(|pong: Vec<u8>| out.extend_from_slice(&pong));
             role.fill(&mut out);
+            // Each has its turn: nobody waits for what is told to somebody else.
+            if !out.is_empty() {
+                yield_now().await;
+            }
         }
         input.reserve(READ);
         tokio::select! {

@@ -1,7 +1,7 @@
 //! The publisher's state: numbers, kept batches, resident blocks and subscribers. All tasks of the
 //! publisher's thread share it.
 
-use super::blocks::{self, Block, Blocks, Merged};
+use super::blocks::{self, Block, Blocks, Merged, ParentsFirst};
 use super::encode::{self, Encoder};
 use super::stats::{self, EventStats};
 use super::subscriber::Mailbox;
@@ -9,9 +9,11 @@ use crate::types::{Clock, KvEvent, Moment};
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::mem::take;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::Notify;
+use tokio::task::spawn_local;
 
 /// Most blocks in a batch of resident blocks, where their number is free.
 pub(super) const BATCH_BLOCKS: usize = 512;
@@ -86,7 +88,12 @@ impl Core {
         let mut state = self.state.borrow_mut();
         let number = state.next;
         state.next += 1;
-        events.iter().for_each(|event| state.blocks.apply(event));
+        for event in events {
+            match event {
+                KvEvent::Cleared => drop(spawn_local(take(&mut state.blocks).free())),
+                event => state.blocks.apply(event),
+            }
+        }
         state.kept.push(payload.clone());
         stats::add(&self.stats.batches, 1);
         stats::add(&self.stats.events, encode::wire_events(events) as u64);
@@ -136,7 +143,8 @@ impl Core {
 
     /// The resident blocks as of the newest batch.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { blocks: self.state.borrow().blocks.parents_first(), told: 0, begun: false }
+        let state = self.state.borrow();
+        Snapshot { walk: state.blocks.parents_first(), blocks: state.blocks.len(), begun: false }
     }
 
     pub fn add_mailbox(&self) -> Rc<Mailbox> {
@@ -170,29 +178,32 @@ impl Core {
 
 /// Resident blocks on their way to one listener: a clear, then the blocks.
 pub(super) struct Snapshot {
-    blocks: Vec<Arc<Block>>,
-    told: usize,
+    walk: ParentsFirst,
+    blocks: usize,
     begun: bool,
 }
 
 impl Snapshot {
     pub fn blocks(&self) -> usize {
-        self.blocks.len()
+        self.blocks
+    }
+
+    /// Frees what it held, beside all else.
+    pub fn end(self) {
+        drop(spawn_local(self.walk.into_blocks().free()));
     }
 
     /// The next batch, with at most `blocks` blocks; `None` when all was told.
     pub fn next(&mut self, core: &Core, blocks: usize) -> Option<Bytes> {
-        let rest = &self.blocks[self.told..];
-        if self.begun && rest.is_empty() {
+        let part: Vec<Arc<Block>> = self.walk.by_ref().take(blocks).collect();
+        if self.begun && part.is_empty() {
             return None;
         }
-        let part = &rest[..rest.len().min(blocks)];
-        let mut events = blocks::stores(part);
+        let mut events = blocks::stores(&part);
         if !self.begun {
             events.insert(0, KvEvent::Cleared);
         }
         self.begun = true;
-        self.told += part.len();
         Some(core.encoder.batch(core.seconds(core.clock.now()), &events))
     }
 }

@@ -70,6 +70,12 @@ impl Answer {
         self.next += 1;
         Some((self.next - 1, payload))
     }
+
+    fn end(self) {
+        if let Content::Snapshot { snapshot, .. } = self.content {
+            snapshot.end();
+        }
+    }
 }
 
 /// Python's `int.from_bytes(.., "big")`, as far as numbers go.
@@ -137,7 +143,7 @@ impl Role for Replay {
                 }
                 None => {
                     zmtp::put_message(out, &[b"", b"", &END, b""]);
-                    self.answer = None;
+                    self.answer.take().into_iter().for_each(Answer::end);
                 }
             }
         }

@@ -127,7 +127,7 @@ impl Subscriber {
             if let Some(payload) = snapshot.next(&self.core, BATCH_BLOCKS) {
                 return Some((*number, payload));
             }
-            state.snapshot = None;
+            state.snapshot.take().into_iter().for_each(|(_, snapshot)| snapshot.end());
         }
         state.batches.pop_front()
     }

@@ -4,6 +4,7 @@
 mod index;
 mod peer;
 mod script;
+mod sockets;
 
 use glassbox::config::{EventAddress, EventEncoding, EventEndpoint, KvEventsSettings};
 use glassbox::events::{EventSink, Publisher, Source};

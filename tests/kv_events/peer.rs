@@ -1,31 +1,58 @@
-//! A ZeroMQ peer over blocking TCP, with as much of ZMTP 3 as SUB, DEALER and REQ need.
+//! A ZeroMQ peer over blocking sockets, with as much of ZMTP 3 as SUB, DEALER and REQ need.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+trait Stream: Read + Write + Send {}
+impl<T: Read + Write + Send> Stream for T {}
+
 pub struct Peer {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
 }
 
 /// Nothing here takes longer unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Peer {
-    /// Connects to `tcp://HOST:PORT` as a socket of this type.
+    /// Connects to `tcp://HOST:PORT`, `ipc://PATH` or `ipc://@NAME` as a socket of this type.
     pub fn connect(endpoint: &str, socket_type: &str) -> Self {
-        let address = endpoint.strip_prefix("tcp://").expect("a TCP endpoint");
-        Self::shake_hands(TcpStream::connect(address).expect("a listener"), socket_type)
+        match endpoint.strip_prefix("ipc://") {
+            Some(path) => Self::local(path, socket_type),
+            None => {
+                let address = endpoint.strip_prefix("tcp://").expect("a transport");
+                Self::remote(TcpStream::connect(address).expect("a listener"), socket_type)
+            }
+        }
+    }
+
+    fn local(path: &str, socket_type: &str) -> Self {
+        let stream = match path.strip_prefix('@') {
+            Some(name) => {
+                use std::os::linux::net::SocketAddrExt;
+                let address = std::os::unix::net::SocketAddr::from_abstract_name(name);
+                UnixStream::connect_addr(&address.expect("a name"))
+            }
+            None => UnixStream::connect(path),
+        };
+        let stream = stream.expect("a listener");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        Self::shake_hands(Box::new(stream), socket_type)
+    }
+
+    fn remote(stream: TcpStream, socket_type: &str) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        Self::shake_hands(Box::new(stream), socket_type)
     }
 
     /// Takes the next peer that connects.
     #[allow(dead_code, reason = "the bench only connects")]
     pub fn accept(listener: &TcpListener, socket_type: &str) -> Self {
-        Self::shake_hands(listener.accept().expect("a peer").0, socket_type)
+        Self::remote(listener.accept().expect("a peer").0, socket_type)
     }
 
-    fn shake_hands(mut stream: TcpStream, socket_type: &str) -> Self {
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    fn shake_hands(mut stream: Box<dyn Stream>, socket_type: &str) -> Self {
         let mut greeting = [0; 64];
         (greeting[0], greeting[9], greeting[10]) = (0xff, 0x7f, 3);
         greeting[12..16].copy_from_slice(b"NULL");
@@ -76,7 +103,6 @@ impl Peer {
         self.write_frame(4, body);
     }
 
-    #[allow(dead_code, reason = "the bench asks for no replay")]
     pub fn send(&mut self, frames: &[&[u8]]) {
         for (i, frame) in frames.iter().enumerate() {
             self.write_frame(u8::from(i + 1 < frames.len()), frame);

@@ -52,7 +52,8 @@ fn engine(dice: &[(u8, u8)]) -> Vec<KvEvent> {
 
 /// Resident hashes with their tokens.
 fn content(blocks: &Blocks) -> BTreeMap<BlockHash, Vec<Token>> {
-    blocks.by_hash.values().map(|(_, block)| (block.hash, block.tokens.to_vec())).collect()
+    let all = blocks.parts.iter().flat_map(|part| part.values());
+    all.map(|block| (block.hash, block.tokens.to_vec())).collect()
 }
 
 fn follow<'a>(events: impl IntoIterator<Item = &'a KvEvent>) -> Blocks {
@@ -61,19 +62,30 @@ fn follow<'a>(events: impl IntoIterator<Item = &'a KvEvent>) -> Blocks {
     blocks
 }
 
+fn told(blocks: &Blocks) -> Vec<KvEvent> {
+    stores(&blocks.parents_first().collect::<Vec<_>>())
+}
+
 #[test]
 fn runs_are_put_together_again() {
     let events = [run(None, &[0, 1, 2]), run(Some(1), &[9]), run(Some(9), &[10, 11])];
-    let ordered = follow(&events).parents_first();
-    assert_eq!(stores(&ordered), [run(None, &[0, 1, 2]), run(Some(1), &[9, 10, 11])]);
+    // The walk begins anywhere, and what it comes by later continues what it told.
+    let blocks: Vec<Arc<Block>> = events
+        .iter()
+        .flat_map(|event| match event {
+            KvEvent::Stored(run) => split(run).map(Arc::new).collect::<Vec<_>>(),
+            _ => Vec::new(),
+        })
+        .collect();
+    assert_eq!(stores(&blocks), [run(None, &[0, 1, 2]), run(Some(1), &[9, 10, 11])]);
 }
 
 #[test]
 fn a_parent_that_came_back_is_told_before_its_child() {
     let events = [run(None, &[0, 1]), removed(&[0]), run(None, &[0])];
-    assert_eq!(stores(&follow(&events).parents_first()), [run(None, &[0, 1])]);
+    assert_eq!(told(&follow(&events)), [run(None, &[0, 1])]);
     let orphan = [run(None, &[0, 1]), removed(&[0])];
-    assert_eq!(stores(&follow(&orphan).parents_first()), [run(Some(0), &[1])]);
+    assert_eq!(told(&follow(&orphan)), [run(Some(0), &[1])]);
 }
 
 #[test]
@@ -84,6 +96,7 @@ fn a_store_and_a_removal_cancel() {
     }
     // 41 was resident before: nothing happened to it.
     merged.fold(&run(None, &[41]));
+    assert_eq!(merged.stored.len(), 2);
     let (gone, blocks) = merged.into_parts();
     assert_eq!(gone, [removed(&[40])]);
     assert_eq!(stores(&blocks), [run(None, &[0, 1])]);
@@ -123,15 +136,27 @@ proptest! {
     fn a_snapshot_names_each_resident_block_once_after_its_parent(
         dice in prop::collection::vec(any::<(u8, u8)>(), 0..300),
         size in 1..10usize,
+        at in 0..300usize,
     ) {
-        let blocks = follow(&engine(&dice));
-        let ordered = blocks.parents_first();
+        // The walk goes on beside what happens after it began, and does not see it.
+        let events = engine(&dice);
+        let (before, after) = events.split_at(at.min(events.len()));
+        let blocks = follow(before);
+        let (mut walk, mut live) = (blocks.parents_first(), blocks.clone());
+        let mut ordered = Vec::new();
+        for event in after {
+            ordered.extend(walk.next());
+            live.apply(event);
+        }
+        ordered.extend(walk);
+        prop_assert_eq!(content(&live), content(&follow(&events)));
+        prop_assert_eq!(live.len(), content(&live).len());
         let told: Vec<KvEvent> = ordered.chunks(size).flat_map(stores).collect();
         prop_assert_eq!(content(&follow(&told)), content(&blocks));
         prop_assert_eq!(ordered.len(), blocks.len());
         let mut seen = HashSet::new();
         for block in &ordered {
-            let parent = block.parent.filter(|parent| blocks.by_hash.contains_key(parent));
+            let parent = block.parent.filter(|parent| blocks.get(parent).is_some());
             prop_assert!(parent.is_none_or(|parent| seen.contains(&parent)));
             seen.insert(block.hash);
         }
