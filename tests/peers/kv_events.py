@@ -9,48 +9,16 @@ of a prompt each pod holds. A check asks it about prompts whose place in the cac
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
-import urllib.request
 
 import kv_events_chain  # noqa: F401  adds its check
-from checks import CHECKS, PATIENCE, ROOT, check, must, passes
+import kv_events_day  # noqa: F401  adds its check
+import kv_events_dial  # noqa: F401  adds its checks
+from checks import CHECKS, ROOT, check, must, passes
+from kv_events_index import INDEX_BLOCK, Index
 from server import Server, free_port, send
 from telemetry_cases import MODEL
-
-INDEX_BLOCK = 16
-
-
-class Index:
-    """llm-d's index of one pod's events."""
-
-    def __init__(self, llm_d, pod, release="kvscore"):
-        command = [llm_d, "score", "--pod", pod, "--listen", "0", "--release", release]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline()
-        must(line.startswith("ready http"), f"llm-d score: {line!r}")
-        self.url = line.split()[1]
-
-    def score(self, tokens):
-        """Blocks of the index's size that the pod holds of a prompt's start."""
-        body = json.dumps({"model": MODEL, "token_ids": tokens}).encode()
-        ask = urllib.request.Request(self.url + "/score", body)
-        with urllib.request.urlopen(ask, timeout=10) as reply:
-            scores = json.load(reply)["scores"]
-        return max(scores.values(), default=0)
-
-    def wait(self, tokens, blocks):
-        """Until the score is as wanted: events are on their way."""
-        until = time.monotonic() + PATIENCE
-        while (score := self.score(tokens)) != blocks:
-            must(time.monotonic() < until, f"scored {score:g} blocks, wanted {blocks}")
-            time.sleep(0.02)
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(10)
-
 
 class Pod:
     """Glassbox with events and replay on ports of its own, and its index."""

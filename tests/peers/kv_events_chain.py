@@ -2,10 +2,12 @@
 
 In the mode of llm-d's tracing guide: the EPP binds, the pods connect and publish as
 `kv@IP:PORT@MODEL`. Routing is right again after the EPP, or a pod, was killed and is back.
+The other mode is in `kv_events_dial.py`.
 """
 
 import json
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -15,16 +17,19 @@ from checks import PATIENCE, ROOT, check, must
 from server import Server, free_port, send
 from telemetry_cases import MODEL
 
+REDIAL = 30  # seconds: an EPP that dials waits up to 7.5 between attempts
 TEXT = "Tell me about paged attention, prefix caching and chunked prefill, one after the other. "
 
 
 class Gateway:
     """Envoy and the EPP in front of pods."""
 
-    def __init__(self, llm_d, pods, bind):
-        command = [llm_d, "chain", "precise", "--gateway-port", "0", "--events-bind", str(bind)]
+    def __init__(self, llm_d, pods, bind=None):
+        """`bind`: where the EPP listens; otherwise it dials the pods."""
+        command = [llm_d, "chain", "precise", "--gateway-port", "0"]
+        command += ["--events-bind", str(bind)] if bind else []
         for pod in pods:
-            command += ["--pod", f"127.0.0.1:{pod.server.port}"]
+            command += ["--pod", pod.address]
         said = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True)
         line = self.process.stdout.readline()
@@ -41,6 +46,13 @@ class Gateway:
         found = (x for x in lines if x.startswith("kvcache_index_admissions_total "))
         return float(next(found, "0 0").split()[1])
 
+    def heard(self):
+        """What changes when the EPP hears something: its blocks, and the messages of each pod."""
+        family = "llm_d_epp_kv_cache_events_messages_received_total{"
+        with urllib.request.urlopen(self.metrics, timeout=10) as reply:
+            lines = reply.read().decode().splitlines()
+        return self.admitted(), sorted(line for line in lines if line.startswith(family))
+
     def wait_for(self, blocks):
         until = time.monotonic() + PATIENCE
         while (admitted := self.admitted()) < blocks:
@@ -53,32 +65,50 @@ class Gateway:
         reply = send(self.port, "POST", "/v1/chat/completions", body)
         must(reply["status"] == 200, f"{reply['status']} {reply['raw'][:200]}")
 
+    def kill(self):
+        """Kills the EPP; Envoy goes with it."""
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/stat") as f:
+                    stat = f.read()
+                with open(f"/proc/{pid}/cmdline") as f:
+                    words = f.read().split("\0")
+            except OSError:
+                continue
+            parent = int(stat.rsplit(")", 1)[1].split()[1])
+            if parent == self.process.pid and "--pool-name=epp" in words:
+                os.kill(int(pid), signal.SIGKILL)
+        must(self.process.wait(15) == 1, "the chain ended, for its EPP was killed")
+
     def stop(self):
         self.process.terminate()
         self.process.wait(15)
 
 
 class Pod:
-    """A pod that publishes to the EPP's port."""
+    """A pod behind the gateway, which publishes as these events say."""
 
-    def __init__(self, bench, bind, port=None):
-        port = port or free_port()
-        events = {
-            "enable_kv_cache_events": True,
-            "publisher": "zmq",
-            "endpoint": f"tcp://127.0.0.1:{bind}",
-            "topic": f"kv@127.0.0.1:{port}@{MODEL}",
-        }
+    def __init__(self, bench, events, host="127.0.0.1", port=None, ports=""):
+        self.host, port = host, port or free_port()
+        self.address = f"{host}:{port}{ports}"
+        topic = f"kv@{host}:{port}@{MODEL}"
+        events = {"enable_kv_cache_events": True, "topic": topic, **events}
         command = [
             *(bench.ours, "serve", os.path.join(ROOT, "models/qwen3-tiny")),
-            *("--served-model-name", MODEL, "--host", "127.0.0.1", "--max-model-len", "2048"),
+            *("--served-model-name", MODEL, "--host", host, "--max-model-len", "2048"),
             *("--port", "{port}", "--enable-scale-out", "--kv-events-config", json.dumps(events)),
         ]
-        self.server = Server("pod", command, port=port)
+        env = {"VLLM_SERVER_DEV_MODE": "1"}
+        self.server = Server("pod", command, env, port=port, host=host)
+
+    def send(self, method, path, body=None):
+        reply = send(self.server.port, method, path, body, host=self.host)
+        must(reply["status"] == 200, f"{path}: {reply['status']} {reply['raw'][:200]}")
+        return reply
 
     def count(self, family):
-        page = send(self.server.port, "GET", "/metrics")["raw"]
-        lines = (x for x in page.splitlines() if x.startswith((family + "{", family + " ")))
+        lines = self.send("GET", "/metrics")["raw"].splitlines()
+        lines = (x for x in lines if x.startswith((family + "{", family + " ")))
         return float(next(lines).rsplit(" ", 1)[1])
 
     def resident(self):
@@ -86,13 +116,17 @@ class Pod:
 
     def wait_until_heard(self):
         """What is stored from here on reaches the EPP once, and not again by a snapshot."""
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + REDIAL
         while self.count("glassbox_kv_events_subscribers") == 0:
             must(time.monotonic() < until, "no EPP subscribed")
             time.sleep(0.02)
 
     def prompts(self):
         return self.count("vllm:time_to_first_token_seconds_count")
+
+    def kill(self):
+        self.server.signal(signal.SIGKILL)
+        self.server.stop()
 
 
 def served_by(gateway, pods, text):
@@ -133,17 +167,18 @@ def goes_home(gateway, pods, texts, homes):
 @check
 def the_picker_follows_our_events(bench):
     bind = free_port()
-    pods = [Pod(bench, bind), Pod(bench, bind)]
+    events = {"endpoint": f"tcp://127.0.0.1:{bind}"}
+    pods = [Pod(bench, events), Pod(bench, events)]
     gateway = Gateway(bench.llm_d, pods, bind)
     texts, homes = follows_prefixes(gateway, pods, "first")
-    gateway.stop()
+    gateway.kill()
     gateway = Gateway(bench.llm_d, pods, bind)
     # A restarted EPP is told of what is resident.
     gateway.wait_for(all_resident(pods))
     goes_home(gateway, pods, texts, homes)
     port, gone = pods[1].server.port, pods[1].resident()
-    pods[1].server.stop()
-    pods[1] = Pod(bench, bind, port=port)
+    pods[1].kill()
+    pods[1] = Pod(bench, events, port=port)
     follows_prefixes(gateway, pods, "after a pod came back", gone)
     gateway.stop()
     for pod in pods:

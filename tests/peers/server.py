@@ -23,8 +23,8 @@ def free_port():
 class Server:
     """A server process on a free loopback port, in a process group of its own."""
 
-    def __init__(self, name, command, env=None, patience=300, port=None):
-        self.name, self.port = name, port or free_port()
+    def __init__(self, name, command, env=None, patience=300, port=None, host="127.0.0.1"):
+        self.name, self.host, self.port = name, host, port or free_port()
         self.log = tempfile.NamedTemporaryFile(
             "w+", prefix=f"peer-{name}-", suffix=".log", delete=False
         )
@@ -41,12 +41,11 @@ class Server:
             if self.process.poll() is not None:
                 self.fail(f"ended with exit code {self.process.returncode} before it was ready")
             try:
-                if send(self.port, "GET", "/health")["status"] == 200:
+                if send(self.port, "GET", "/health", host=host)["status"] == 200:
                     break
             except OSError:
                 pass
             if time.monotonic() - self.started > patience:
-                self.stop()
                 self.fail(f"was not ready after {patience} s")
             time.sleep(0.05)
         self.ready_after = time.monotonic() - self.started
@@ -54,7 +53,8 @@ class Server:
     def fail(self, what):
         with open(self.log.name) as f:
             tail = "".join(f.readlines()[-25:])
-        sys.exit(f"{self.name} {what}; the end of its log {self.log.name}:\n{tail}")
+        self.stop()
+        sys.exit(f"{self.name} {what}; the end of its log:\n{tail}")
 
     def peak_memory(self):
         """Bytes: the sum of the peaks of the processes of the group."""
@@ -98,7 +98,7 @@ class Server:
         self.stop()
 
 
-def send(port, method, path, body=None, headers=None, timeout=120):
+def send(port, method, path, body=None, headers=None, timeout=120, host="127.0.0.1"):
     """One exchange on a connection of its own.
 
     `body`: bytes as they are, anything else as JSON. The reply: `status`, `headers` (lower case),
@@ -109,7 +109,7 @@ def send(port, method, path, body=None, headers=None, timeout=120):
         body = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
     if body is not None and not any(h.lower() == "content-type" for h in headers):
         headers["Content-Type"] = "application/json"
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
