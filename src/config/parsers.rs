@@ -122,6 +122,7 @@ pub(super) fn read(raw: &Raw) -> Result<ParserSettings, String> {
     let format = match tools.as_deref().filter(|_| is_auto) {
         None => None,
         Some("hermes" | "qwen3_json") => Some(ToolFormat::Hermes),
+        Some("qwen3_coder" | "qwen3_xml") => Some(ToolFormat::Qwen3Xml),
         Some(name) => return Err(unusable("tool call parser", "--tool-call-parser", name, &TOOLS)),
     };
     let reasoning = match given("--reasoning-parser").as_deref() {

@@ -182,7 +182,7 @@ impl Frontend {
     /// # Errors
     /// A tokenizer whose tokens cannot be turned back into text, or that a parser cannot use.
     pub fn new(
-        options: Options,
+        mut options: Options,
         engine: EngineHandle,
         tokenizer: &Tokenizer,
         template: Option<Arc<ChatTemplate>>,
@@ -199,6 +199,7 @@ impl Frontend {
             model: str_repr(&options.model_root),
             why,
         })?;
+        options.limits.think_tokens = parsers.as_ref().and_then(Parsers::think_tokens);
         Ok(Self {
             key_digests: options.api_keys.iter().map(digest).collect(),
             encoder,

@@ -27,7 +27,7 @@ struct Rendered<'a> {
     sampling_params: Map<String, Value>,
     model: Option<&'a str>,
     reasoning_ended: Option<bool>,
-    reasoning_parser_kwargs: Option<()>,
+    reasoning_parser_kwargs: Option<ParserKwargs>,
     return_token_ids: Option<bool>,
     output_mode: &'static str,
     stream: bool,
@@ -36,6 +36,12 @@ struct Rendered<'a> {
     priority: i64,
     kv_transfer_params: Option<()>,
     ec_transfer_params: Option<()>,
+}
+
+/// What the parser of reasoning depends on.
+#[derive(Serialize)]
+struct ParserKwargs {
+    chat_template_kwargs: Map<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -100,7 +106,13 @@ pub async fn chat(
     let sampling = frontend.chat_sampling(&request, &prompt)?;
     let given = request.common.request_id.as_deref();
     let id = request_id("chatcmpl-", headers, given, random_id);
-    Ok(respond::json(&rendered(&request.common, id, &prompt, &sampling)?))
+    let mut rendered = rendered(&request.common, id, &prompt, &sampling)?;
+    rendered.reasoning_ended = frontend.reasoning_ended(&request, &prompt.tokens);
+    if frontend.parsers.as_ref().is_some_and(|parsers| parsers.has_reasoning()) {
+        let chat_template_kwargs = frontend.parser_kwargs(&request.conversation);
+        rendered.reasoning_parser_kwargs = Some(ParserKwargs { chat_template_kwargs });
+    }
+    Ok(respond::json(&rendered))
 }
 
 /// Completions: a list, one for each prompt.

@@ -4,6 +4,8 @@ use super::state::SamplerState;
 use crate::types::{SamplingParams, Token};
 
 const IMPOSSIBLE: f32 = f32::NEG_INFINITY;
+/// vLLM's logit for a token that has to come.
+const CERTAIN: f32 = 1e9;
 
 /// Whether [`apply`] would touch the row at all. May be true when nothing changes in the end.
 pub(super) fn changes(params: &SamplingParams, state: &SamplerState, output: &[Token]) -> bool {
@@ -12,6 +14,7 @@ pub(super) fn changes(params: &SamplingParams, state: &SamplerState, output: &[T
         || ends_are_masked(params, output)
         || !state.seen.is_empty()
         || !params.bad_words.is_empty()
+        || state.forced().is_some()
 }
 
 /// Applies all of them in vLLM's order.
@@ -42,6 +45,10 @@ pub(super) fn apply(
         {
             mask(last, logits);
         }
+    }
+    // Last, so that nothing above keeps it from coming.
+    if let Some(logit) = state.forced().and_then(|token| logits.get_mut(token as usize)) {
+        *logit = CERTAIN;
     }
 }
 
@@ -80,5 +87,48 @@ fn penalise(params: &SamplingParams, state: &SamplerState, logits: &mut [f32]) {
             value -= params.presence_penalty;
         }
         *logit = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Sampler;
+    use super::*;
+    use crate::types::ThinkingBudget;
+
+    #[test]
+    fn reasoning_ends_with_its_budget() {
+        let (start, end) = (5, 6);
+        let budget = |tokens| Some(ThinkingBudget { tokens, start, end });
+        let forced = |tokens, prompt: &[Token], output: &[Token], temperature| {
+            let params = SamplingParams {
+                thinking_budget: budget(tokens),
+                temperature,
+                ..SamplingParams::greedy(100)
+            };
+            let mut state = SamplerState::new(&params, prompt, 8, 1);
+            output.iter().for_each(|&token| state.accept(token));
+            let mut logits = vec![0.0, 9.0, 0.0, 0.0, 0.0, 0.0, f32::NEG_INFINITY, 0.0];
+            Sampler::new(8).sample(&params, &state, output, &mut logits).token == end
+        };
+        for (tokens, prompt, output, is_forced) in [
+            // Nothing has started, so nothing can end.
+            (0, [1, 2].as_slice(), [].as_slice(), false),
+            (0, &[1, 2], &[start], true),
+            (2, &[1], &[start, 1], false),
+            (2, &[1], &[start, 1, 1], true),
+            (2, &[1], &[start, 1, 1, end], false),
+            (2, &[1], &[start, 1, 1, end, 1, 1, 1], false),
+            (2, &[1], &[start, 1, 1, end, start, 1], false),
+            (2, &[1], &[start, 1, 1, end, start, 1, 1], true),
+            // What the prompt has thought counts.
+            (2, &[start, 1], &[1], true),
+            (2, &[start, 1, end], &[1, 1], false),
+        ] {
+            for temperature in [0.0, 1.0] {
+                let case = (tokens, prompt, output, temperature);
+                assert_eq!(forced(tokens, prompt, output, temperature), is_forced, "{case:?}");
+            }
+        }
     }
 }

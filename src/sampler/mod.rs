@@ -3,8 +3,8 @@
 //! The order is that of vLLM's default CUDA path (model runner V2):
 //!
 //! 1. log-probabilities are taken from the unmodified row;
-//! 2. `allowed_token_ids`, `logit_bias` and the `min_tokens` mask, penalties, `bad_words`
-//!    ([`adjust`]);
+//! 2. `allowed_token_ids`, `logit_bias` and the `min_tokens` mask, penalties, `bad_words`,
+//!    the end of reasoning that is over its budget ([`adjust`]);
 //! 3. temperature, `min_p`, `top_k`, `top_p` decide which tokens may be drawn ([`draw`]);
 //! 4. the token with the largest sum of scaled logit and Gumbel noise wins ([`noise`]).
 //!

@@ -1,6 +1,6 @@
 //! What one generation carries from token to token.
 
-use crate::types::{SamplingParams, Token};
+use crate::types::{SamplingParams, ThinkingBudget, Token};
 use std::collections::HashMap;
 
 /// The sampler's memory of one generation. It lives with the request, so a preemption loses
@@ -16,6 +16,9 @@ pub struct SamplerState {
     counts_output: bool,
     /// `allowed_token_ids`, ascending and without duplicates.
     pub(super) allowed: Option<Box<[Token]>>,
+    budget: Option<ThinkingBudget>,
+    /// Tokens since reasoning started, while it goes on; only with a budget for it.
+    thinking: Option<u32>,
 }
 
 /// How often a token was generated; tokens of the prompt alone have a count of 0.
@@ -40,7 +43,7 @@ impl SamplerState {
             ids.dedup();
             ids.into_boxed_slice()
         });
-        Self {
+        let mut state = Self {
             seed: params.seed.map_or(drawn_seed, |seed| seed as u64),
             prompt_len: prompt.len(),
             seen,
@@ -48,7 +51,13 @@ impl SamplerState {
                 || params.frequency_penalty != 0.0
                 || params.presence_penalty != 0.0,
             allowed,
+            budget: params.thinking_budget,
+            thinking: None,
+        };
+        if params.thinking_budget.is_some() {
+            prompt.iter().for_each(|token| state.think(*token));
         }
+        state
     }
 
     /// Must be told each token that becomes part of the output, once.
@@ -56,6 +65,23 @@ impl SamplerState {
         if self.counts_output {
             self.seen.entry(token).or_default().generated += 1;
         }
+        self.think(token);
+    }
+
+    /// Follows reasoning, when there is a budget for it.
+    fn think(&mut self, token: Token) {
+        let Some(budget) = self.budget else { return };
+        self.thinking = match token {
+            token if token == budget.start => Some(0),
+            token if token == budget.end => None,
+            _ => self.thinking.map(|count| count.saturating_add(1)),
+        };
+    }
+
+    /// The token that has to come now, because all that may be thought has been.
+    pub(super) fn forced(&self) -> Option<Token> {
+        let budget = self.budget?;
+        self.thinking.filter(|count| *count >= budget.tokens).map(|_| budget.end)
     }
 
     /// The position in the sequence of the last token before the one to sample, which is what

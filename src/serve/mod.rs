@@ -195,6 +195,7 @@ fn options(settings: &Settings, model: &Model, sizes: &Sizes) -> http::Options {
         max_model_len: sizes.kv.max_model_len as u32,
         vocab_size: model.config.dims.vocab as u32,
         max_logprobs: settings.model.max_logprobs.map_or(-1, i64::from),
+        think_tokens: None,
     };
     let config = [settings.model.model.as_str(), &settings.non_default_args];
     let fingerprint = http::system_fingerprint(&config);

@@ -95,7 +95,10 @@ pub enum ToolStrictLevel {
 /// How a model writes calls of tools: vLLM's `--tool-call-parser`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToolFormat {
+    /// JSON between tags.
     Hermes,
+    /// Tags all the way: Qwen3-Coder's.
+    Qwen3Xml,
 }
 
 impl ToolFormat {
@@ -103,6 +106,7 @@ impl ToolFormat {
     pub fn name(self) -> &'static str {
         match self {
             Self::Hermes => "hermes",
+            Self::Qwen3Xml => "qwen3_coder",
         }
     }
 }

@@ -29,6 +29,8 @@ pub struct SamplingParams {
     /// `eos`, `ignored_eos` and `stop_token_ids` are impossible until so many tokens were
     /// generated.
     pub min_tokens: u32,
+    /// Ends reasoning that grows longer.
+    pub thinking_budget: Option<ThinkingBudget>,
     /// At least 1; already clamped to what fits in the context.
     pub max_tokens: u32,
     /// The tokenizer's end token; `None` with `ignore_eos`. Reported without a stop reason.
@@ -43,6 +45,14 @@ pub struct SamplingParams {
     pub logprobs: Option<i32>,
     /// The same for every prompt token but the first.
     pub prompt_logprobs: Option<i32>,
+}
+
+/// How many tokens of reasoning there may be between the tokens that start and end it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThinkingBudget {
+    pub tokens: u32,
+    pub start: Token,
+    pub end: Token,
 }
 
 impl SamplingParams {
@@ -60,6 +70,7 @@ impl SamplingParams {
             allowed_token_ids: None,
             bad_words: Vec::new(),
             min_tokens: 0,
+            thinking_budget: None,
             max_tokens,
             eos: None,
             ignored_eos: Vec::new(),

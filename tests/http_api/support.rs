@@ -1,5 +1,6 @@
 //! A server over the simulated device, and a client that sends exactly the bytes it is given.
 
+use super::scripted::{Script, Scripted};
 use glassbox::config::Env;
 use glassbox::config::memory::KvPlan;
 use glassbox::engine::{self, Core, EngineConfig, EngineHandle, StepHistograms};
@@ -7,8 +8,8 @@ use glassbox::http::{Frontend, Limits, Listener, Options, Tls, paths, serve, sys
 use glassbox::model::{
     ChatTemplate, GenerationDefaults, GenerationSource, Tokenizer, TokenizerFiles,
 };
-use glassbox::runner;
 use glassbox::runner::sim::{SimBackend, SimConfig};
+use glassbox::runner::{self, Backend};
 use glassbox::scheduler::SchedulerConfig;
 use glassbox::telemetry::metrics::{Health, Metrics, MetricsConfig, Snapshot, Steps};
 use glassbox::telemetry::trace::Tracer;
@@ -38,12 +39,18 @@ pub struct Setup {
     pub tls: Option<Tls>,
     /// Listen here, not on a port.
     pub uds: Option<PathBuf>,
+    /// What the model writes, in place of the simulated device.
+    pub script: Option<Script>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        let limits =
-            Limits { max_model_len: MAX_MODEL_LEN, vocab_size: VOCAB_SIZE, max_logprobs: 20 };
+        let limits = Limits {
+            max_model_len: MAX_MODEL_LEN,
+            vocab_size: VOCAB_SIZE,
+            max_logprobs: 20,
+            think_tokens: None,
+        };
         let options = Options {
             served_model_names: vec!["qwen3-tiny".into(), "alias-b".into()],
             enable_prompt_tokens_details: true,
@@ -58,6 +65,7 @@ impl Default for Setup {
             tracer: None,
             tls: None,
             uds: None,
+            script: None,
         }
     }
 }
@@ -98,7 +106,10 @@ pub fn start(setup: Setup) -> Server {
         seed: 0,
         iteration_buckets: Vec::new(),
     };
-    let backend = Box::new(SimBackend::new(sim));
+    let backend: Box<dyn Backend> = match setup.script {
+        Some(script) => Box::new(Scripted::new(limits, script)),
+        None => Box::new(SimBackend::new(sim)),
+    };
     let (core, engine) = Core::new(config, backend, Clock::system());
     let engine_thread = engine::spawn(core).expect("a thread");
     let frontend = frontend(setup.options, engine.clone()).traced_by(setup.tracer);

@@ -233,7 +233,6 @@ chat(
     "What is the weather in Paris?",
     tools=[TOOL],
     tool_choice="none",
-    apart="tools are to come",
 )
 
 # --- Chat streams ------------------------------------------------------------------------------

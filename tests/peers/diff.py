@@ -154,8 +154,9 @@ def joined(events):
     texts = {}
     for event in events:
         for choice in event.get("choices", []) if isinstance(event, dict) else []:
-            said = choice.get("text") if "text" in choice else choice["delta"].get("content")
-            texts[choice["index"]] = texts.get(choice["index"], "") + (said or "")
+            delta = choice.get("delta") or {}
+            said = [choice.get("text"), delta.get("reasoning"), delta.get("content")]
+            texts[choice["index"]] = texts.get(choice["index"], "") + "".join(filter(None, said))
     return texts
 
 
@@ -163,8 +164,10 @@ def texts(reply):
     if "events" in reply:
         return joined(reply["events"])
     if isinstance(reply.get("json"), dict):
-        return {
-            c["index"]: c.get("text") or (c.get("message") or {}).get("content") or ""
-            for c in reply["json"].get("choices", [])
-        }
+        texts = {}
+        for choice in reply["json"].get("choices", []):
+            message = choice.get("message") or {}
+            said = [choice.get("text"), message.get("reasoning"), message.get("content")]
+            texts[choice["index"]] = "".join(filter(None, said))
+        return texts
     return {}

@@ -115,12 +115,11 @@ chat("stream, prompt_logprobs", stream=True, prompt_logprobs=1)
 chat("stream, out of vocabulary", stream=True, logit_bias={"999999": 1})
 chat("stream, unknown model", stream=True, model="nope")
 chat("auto tools", tools=[TOOL])
-chat("required tools", tools=[TOOL], tool_choice="required", apart="tools are to come")
+chat("required tools", tools=[TOOL], tool_choice="required")
 chat(
     "named tool that is not there",
     tools=[TOOL],
     tool_choice={"type": "function", "function": {"name": "x"}},
-    apart="tools are to come",
 )
 chat("generation prompt and continuation", add_generation_prompt=True, continue_final_message=True)
 chat("prompt too long", "river " * 4200)

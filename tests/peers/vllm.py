@@ -4,6 +4,7 @@
     python3 vllm.py --vllm PEER --record FILE                     record vLLM's replies alone
     python3 vllm.py --ours BINARY --recorded FILE                 against recorded replies
     ... [--only WORD] [--all]        some cases; also those that are only recorded
+    ... --set parsed                 the cases of parsed.py, for servers with parsers
 
 Every status, content type, header that matters, body and chunk is compared field by field. Greedy
 text must be the same; where it is not, vLLM's own log probabilities at the first token that differs
@@ -18,6 +19,7 @@ import os
 import sys
 
 import refused  # noqa: F401  adds its cases
+import parsed
 from cases import CASES
 from diff import HEADERS, differences, masked, texts
 from server import Server, send
@@ -82,7 +84,21 @@ def smallest_gap(port, case, reply):
     return round(min(gaps), 4) if gaps else None
 
 
-def recording(case, reply, gap):
+SETS = {"plain": (CASES, []), "parsed": (parsed.PARSED, parsed.FLAGS)}
+
+
+def tokens(port, case):
+    """The tokens behind a greedy reply: the same request, whole and with nothing hidden."""
+    if not case["path"].startswith("/v1/chat/completions") or not isinstance(case["body"], dict):
+        return None
+    body = {k: v for k, v in case["body"].items() if k not in ("stream", "stream_options")}
+    body |= dict(return_token_ids=True, include_reasoning=True)
+    reply = send(port, "POST", case["path"], body, case["headers"])
+    choices = reply["json"].get("choices") if reply["status"] == 200 else None
+    return choices and choices[0]["token_ids"]
+
+
+def recording(case, reply, gap, tokens=None):
     body = case["body"]
     if isinstance(body, bytes):
         try:
@@ -107,6 +123,7 @@ def recording(case, reply, gap):
         text=case["text"],
         **({"apart": case["apart"]} if case["apart"] else {}),
         **({} if gap is None else {"gap": gap}),
+        **({} if tokens is None else {"tokens": tokens}),
         reply=answer,
     )
 
@@ -128,7 +145,10 @@ def folded(events):
         choice = choices[0]
         held = choice if "text" in choice else choice["delta"]
         key, index = "text" if "text" in choice else "content", choice["index"]
-        if "role" in held:
+        if "role" in held or not set(held) <= {key}:
+            if pending.get(index):
+                text = dict(choice, delta={key: pending.pop(index)}, finish_reason=None)
+                out.append(dict(event, choices=[text]))
             out.append(event)
         elif choice["finish_reason"] is None:
             pending[index] = pending.get(index, "") + (held.get(key) or "")
@@ -189,9 +209,11 @@ def main():
     ap.add_argument("--recorded", help="compare with the replies in this file")
     ap.add_argument("--record", help="write vLLM's replies to this file")
     ap.add_argument("--only", default="", help="cases whose name holds this")
+    ap.add_argument("--set", default="plain", choices=SETS, help="which cases, with which flags")
     ap.add_argument("--all", action="store_true", help="also cases that are only recorded")
     args = ap.parse_args()
-    cases = [c for c in CASES if args.only in c["name"]]
+    cases, flags = SETS[args.set]
+    cases = [c for c in cases if args.only in c["name"]]
     old = {}
     if args.recorded:
         with open(args.recorded) as f:
@@ -199,10 +221,10 @@ def main():
     vllm = ours = None
     try:
         if args.vllm:
-            vllm = Server("vllm", [args.vllm, "serve", args.model, *FLAGS])
+            vllm = Server("vllm", [args.vllm, "serve", args.model, *FLAGS, *flags])
             print(f"vLLM was ready after {vllm.ready_after:.1f} s", flush=True)
         if args.ours:
-            ours = Server("glassbox", [args.ours, "serve", args.model, *FLAGS])
+            ours = Server("glassbox", [args.ours, "serve", args.model, *FLAGS, *flags])
             print(f"Glassbox was ready after {ours.ready_after:.2f} s", flush=True)
         ok = run(cases, vllm, ours, old, args)
     finally:
@@ -217,7 +239,11 @@ def run(cases, vllm, ours, old, args):
     for case in cases:
         if vllm:
             reply = ask(vllm.port, case)
-            record = recording(case, reply, smallest_gap(vllm.port, case, reply))
+            # What is replayed with its tokens needs no gaps.
+            replayed = args.set == "parsed" and ours is None
+            behind = tokens(vllm.port, case) if replayed else None
+            gap = None if replayed else smallest_gap(vllm.port, case, reply)
+            record = recording(case, reply, gap, behind)
             records.append(record)
         elif case["name"] in old:
             record = old[case["name"]]

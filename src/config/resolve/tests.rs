@@ -205,6 +205,8 @@ fn output_parsers_are_named() {
     for (name, format) in [
         ("--tool-call-parser=hermes", ToolFormat::Hermes),
         ("--tool-call-parser=qwen3_json", ToolFormat::Hermes),
+        ("--tool-call-parser=qwen3_coder", ToolFormat::Qwen3Xml),
+        ("--tool-call-parser=qwen3_xml", ToolFormat::Qwen3Xml),
     ] {
         let parsers = read(&["m", "--enable-auto-tool-choice", name]);
         assert_eq!(parsers.tools, Some(format));

@@ -23,9 +23,9 @@ pub(super) const FRONTEND: &[Flag] = &[
         .help("Let the model call tools when it wants to; needs --tool-call-parser."),
     flag("--exclude-tools-when-tool-choice-none", Toggle, OFF)
         .help("Keep tools out of the prompt when a request may not use them."),
-    flag("--tool-call-parser", Text, NONE)
-        .optional()
-        .help("How the model writes tool calls: hermes or qwen3_json (the same)."),
+    flag("--tool-call-parser", Text, NONE).optional().help(
+        "How the model writes tool calls: hermes (or qwen3_json), qwen3_coder (or qwen3_xml).",
+    ),
     later("--tool-parser-plugin", Text, text(""), PYTHON),
     flag("--tool-strict-level", Text, text("auto"))
         .choices(&["auto", "function", "parameter"])

@@ -2,15 +2,14 @@
 
 use super::super::fanout::Output;
 use super::super::frontend::Frontend;
-use super::super::json::Json;
 use super::super::reply::random_id;
 use super::super::request::{ChatRequest, Conversation, ToolChoice};
 use crate::telemetry::metrics::{ParserApi, ParserMode};
 use crate::text::Parsers;
-use crate::text::parse::{FunctionCall, OutputParser, ParsedDelta, Reading, ToolUse};
+use crate::text::parse::{FunctionCall, OutputParser, ParsedDelta, Reading, ToolSchema, ToolUse};
 use crate::types::{FinishReason, Token};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// How the outputs of one request are read.
@@ -42,6 +41,7 @@ impl Parsing {
                 thinking: frontend.thinking(&request.conversation),
                 tools: request.tool_choice.tool_use(),
                 include_reasoning: request.include_reasoning,
+                schemas: schemas(request.conversation.tools.as_ref()),
             },
             choice: request.tool_choice.clone(),
             single_call: request.single_tool_call,
@@ -56,7 +56,7 @@ impl Parsing {
 
     /// A parser for one streamed generation.
     pub fn stream(&self, prompt: &[Token]) -> OutputParser {
-        self.parsers.stream(self.reading, prompt)
+        self.parsers.stream(self.reading.clone(), prompt)
     }
 
     /// Reads a whole output.
@@ -131,23 +131,59 @@ impl ToolChoice {
 }
 
 impl Frontend {
-    /// Whether parsers take the output of a chat to start with reasoning: the truth of
-    /// `enable_thinking` among the variables of its template.
-    pub fn thinking(&self, conversation: &Conversation) -> bool {
-        let given = conversation.chat_template_kwargs.get("enable_thinking");
-        if given.is_none()
-            && let Some(effort) = &conversation.reasoning_effort
-        {
-            return effort != "none";
+    /// The variables of a chat's template as parsers see them: the server's, the request's, and
+    /// what vLLM adds to them.
+    pub fn parser_kwargs(&self, conversation: &Conversation) -> Map<String, Value> {
+        let given = &conversation.chat_template_kwargs;
+        let mut kwargs: Map<String, Value> =
+            given.iter().map(|(name, value)| (name.clone(), value.to_value())).collect();
+        let mut add = |name: &str, value: Value| drop(kwargs.insert(name.to_owned(), value));
+        add("add_generation_prompt", conversation.add_generation_prompt.into());
+        add("continue_final_message", conversation.continue_final_message.into());
+        if let Some(documents) = &conversation.documents {
+            add("documents", documents.to_value());
         }
-        let defaults = &self.options.default_chat_template_kwargs;
-        // Only beside defaults of the server do these two count as not given.
-        let is_unset = |value: &&Json| value.is_null() || value.as_str() == Some("auto");
-        match given.filter(|value| defaults.is_empty() || !is_unset(value)) {
-            Some(value) => value.truthy(),
-            None => defaults.get("enable_thinking").is_none_or(truthy),
+        if let Some(effort) = &conversation.reasoning_effort {
+            add("reasoning_effort", effort.as_str().into());
+            if !given.contains_key("enable_thinking") {
+                add("enable_thinking", (effort != "none").into());
+            }
         }
+        let mut all = self.options.default_chat_template_kwargs.clone();
+        // A variable for another model's template, which vLLM always has among its defaults.
+        if !all.contains_key("cohere_format") {
+            all.insert("cohere_format".to_owned(), "cmd4".into());
+        }
+        let is_set = |value: &Value| !value.is_null() && value != "auto";
+        all.extend(kwargs.into_iter().filter(|(_, value)| is_set(value)));
+        all
     }
+
+    /// Whether parsers take the output of a chat to start with reasoning.
+    pub fn thinking(&self, conversation: &Conversation) -> bool {
+        self.parser_kwargs(conversation).get("enable_thinking").is_none_or(truthy)
+    }
+
+    /// Whether what a request asks of the output's form holds from its first token on, for there
+    /// is no reasoning before it; `None` without a parser of reasoning.
+    pub fn reasoning_ended(&self, request: &ChatRequest, prompt: &[Token]) -> Option<bool> {
+        if !request.include_reasoning {
+            return Some(true);
+        }
+        let thinking = self.thinking(&request.conversation);
+        self.parsers.as_ref()?.reasoning_ended(thinking, prompt)
+    }
+}
+
+/// The names of tools and the schemas of their parameters.
+fn schemas(tools: Option<&Value>) -> Arc<[ToolSchema]> {
+    let schema = |tool: &Value| {
+        let function = &tool["function"];
+        let properties = function["parameters"]["properties"].as_object();
+        let name = function["name"].as_str().unwrap_or_default().to_owned();
+        ToolSchema { name, properties: properties.cloned().unwrap_or_default() }
+    };
+    tools.and_then(Value::as_array).into_iter().flatten().map(schema).collect()
 }
 
 /// Python's `bool(value)`.

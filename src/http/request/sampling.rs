@@ -12,7 +12,7 @@ use super::structured::Constraints;
 use crate::config::RequestBounds;
 use crate::error::ApiError;
 use crate::model::GenerationDefaults;
-use crate::types::{SamplingParams, Token};
+use crate::types::{SamplingParams, ThinkingBudget, Token};
 use indexmap::{IndexMap, IndexSet};
 use std::hash::Hash;
 
@@ -28,6 +28,8 @@ pub struct Limits {
     pub vocab_size: u32,
     /// `--max-logprobs`; -1 is the whole vocabulary.
     pub max_logprobs: i64,
+    /// The tokens that start and end reasoning; `None` without a parser of it.
+    pub think_tokens: Option<(Token, Token)>,
 }
 
 /// The sampling fields of a request, each as given.
@@ -58,7 +60,7 @@ pub struct SamplingFields {
     bad_words: Vec<String>,
     stream_interval: Option<Int>,
     routed_experts_prompt_start: Int,
-    thinking_token_budget: bool,
+    thinking_token_budget: Option<u32>,
     repetition_detection: bool,
     constraints: Result<Constraints, ApiError>,
 }
@@ -115,7 +117,9 @@ impl SamplingFields {
             bad_words: data.strings("bad_words").unwrap_or_default(),
             stream_interval: data.int("stream_interval"),
             routed_experts_prompt_start: data.int("routed_experts_prompt_start").unwrap_or(zero),
-            thinking_token_budget: data.int("thinking_token_budget").is_some_and(|b| b != -1),
+            thinking_token_budget: data
+                .int("thinking_token_budget")
+                .and_then(|budget| u32::try_from(budget.saturate().min(i64::from(u32::MAX))).ok()),
             repetition_detection: repetition
                 .and_then(|r| r.int("max_pattern_size"))
                 .is_some_and(|size| size > 0),
@@ -293,12 +297,7 @@ impl SamplingFields {
         let stop_ids = checked_tokens(&dedup(&self.stop_token_ids), "stop_token_ids", limits)?;
         params.allowed_token_ids = self.checked_allowed(limits)?;
         self.constraints.as_ref().map_err(ApiError::clone)?.check()?;
-        if self.thinking_token_budget {
-            return Err(ApiError::bad_request(
-                "thinking_token_budget is set but reasoning_config is not configured. Please set \
-                 --reasoning-parser and/or --reasoning-config to use thinking_token_budget.",
-            ));
-        }
+        params.thinking_budget = self.thinking_budget(limits)?;
         let start = &self.routed_experts_prompt_start;
         if *start > i64::try_from(prompt_len).unwrap_or(i64::MAX) {
             let message = format!(
@@ -325,6 +324,17 @@ impl SamplingFields {
             params.stop_token_ids = dedup(&params.stop_token_ids);
         }
         Ok(())
+    }
+
+    fn thinking_budget(&self, limits: &Limits) -> Result<Option<ThinkingBudget>, ApiError> {
+        let Some(tokens) = self.thinking_token_budget else { return Ok(None) };
+        let (start, end) = limits.think_tokens.ok_or_else(|| {
+            ApiError::bad_request(
+                "thinking_token_budget is set but reasoning_config is not configured. Please set \
+                 --reasoning-parser and/or --reasoning-config to use thinking_token_budget.",
+            )
+        })?;
+        Ok(Some(ThinkingBudget { tokens, start, end }))
     }
 
     fn check_logprob_token_ids(&self, limits: &Limits) -> Result<(), ApiError> {

@@ -22,6 +22,12 @@ impl ThinkTokens {
         last == Some(&self.end)
     }
 
+    /// Tokens behind the end of reasoning.
+    pub fn content_of(self, tokens: &[Token]) -> &[Token] {
+        let end = tokens.iter().position(|token| *token == self.end);
+        end.map_or(&[], |end| &tokens[end + 1..])
+    }
+
     /// Tokens between the two, where both were generated.
     pub fn count(self, tokens: &[Token]) -> usize {
         let (mut count, mut depth) = (0, 0_usize);

@@ -76,6 +76,11 @@ impl Engine {
         }
     }
 
+    /// Whether the output is content now.
+    pub fn is_in_content(&self) -> bool {
+        self.state == State::Content
+    }
+
     /// Tokens of reasoning so far. Tokens that came without text are not among them.
     pub fn reasoning_tokens(&self) -> usize {
         self.reasoning_tokens

@@ -20,8 +20,10 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod whole;
+mod xml;
 
 pub use stream::OutputParser;
+pub use xml::ToolSchema;
 
 use super::Vocabulary;
 use crate::types::{ReasoningFormat, Token, ToolFormat};
@@ -30,6 +32,7 @@ use engine::{Engine, Ignores, State};
 use marks::{Mark, Marks};
 use std::borrow::Cow;
 use std::sync::Arc;
+use xml::XmlTools;
 
 /// The parsers of a server.
 #[derive(Debug)]
@@ -55,13 +58,15 @@ enum Reasoning {
 pub struct NoThinkTokens;
 
 /// How an output is to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
     /// The template's `enable_thinking`: the output starts with reasoning.
     pub thinking: bool,
     pub tools: ToolUse,
     /// Whether reasoning is shown. Streams leave it out here; whole outputs always have it.
     pub include_reasoning: bool,
+    /// The tools of the request, for formats that leave types to their schemas.
+    pub schemas: Arc<[ToolSchema]>,
 }
 
 /// What `tool_choice` means for reading an output.
@@ -130,6 +135,15 @@ impl<'a> ParsedDelta<'a> {
         Self { reasoning: Some(Some(text)), ..Self::default() }
     }
 
+    fn into_owned<'b>(self) -> ParsedDelta<'b> {
+        let owned = |member: Option<Cow<str>>| member.map(|text| Cow::Owned(text.into_owned()));
+        ParsedDelta {
+            content: self.content.map(owned),
+            reasoning: self.reasoning.map(owned),
+            tool_calls: self.tool_calls,
+        }
+    }
+
     /// Its content, if it has any.
     pub fn content_text(&self) -> Option<&str> {
         self.content.as_ref()?.as_deref()
@@ -177,9 +191,19 @@ impl Parsers {
         self.reasoning.is_some()
     }
 
+    /// The tokens that start and end reasoning, where a parser looks for it.
+    pub fn think_tokens(&self) -> Option<(Token, Token)> {
+        self.reasoning?;
+        self.marks.token(Mark::ThinkStart).zip(self.marks.token(Mark::ThinkEnd))
+    }
+
     /// Whether tags that are special tokens must stay in the text of an output.
     pub fn needs_special_tokens(&self, has_tools: bool, tools: ToolUse) -> bool {
-        let reads_tools = self.tools.is_some() && has_tools && tools != ToolUse::Never;
+        let reads_tools = match self.tools {
+            None => false,
+            Some(ToolFormat::Hermes) => has_tools && tools != ToolUse::Never,
+            Some(ToolFormat::Qwen3Xml) => tools != ToolUse::Never || self.reasoning.is_some(),
+        };
         matches!(self.reasoning, Some(Reasoning::Qwen3)) || reads_tools
     }
 
@@ -211,6 +235,38 @@ impl Parsers {
                 engine.finish();
                 engine.reasoning_tokens()
             }
+        }
+    }
+
+    /// Whether reasoning and calls are read by one kind of engine, as far as there are parsers: in
+    /// vLLM these take tags away even where calls are not wanted.
+    fn is_of_one_kind(&self) -> bool {
+        let reasoning = matches!(self.reasoning, None | Some(Reasoning::Qwen3));
+        reasoning && matches!(self.tools, None | Some(ToolFormat::Qwen3Xml))
+    }
+
+    /// A reader of calls written in tags.
+    fn xml_tools(&self, reading: &Reading) -> XmlTools {
+        let ignores = Ignores { calls: false, reasoning: self.reasoning.is_none() };
+        let engine = self.engine(State::Content, ignores);
+        XmlTools::new(engine, reading.schemas.clone(), reading.tools == ToolUse::Never)
+    }
+
+    /// What of some tokens stands behind the reasoning that ends among them.
+    fn content_tokens<'a>(&self, thinking: bool, tokens: &'a [Token]) -> &'a [Token] {
+        match self.reasoning {
+            Some(Reasoning::DeepSeekR1(think)) => think.content_of(tokens),
+            Some(Reasoning::Qwen3) if thinking => {
+                let mark = |token: &Token| self.marks.of(*token);
+                if let Some(end) = tokens.iter().rposition(|t| mark(t) == Some(Mark::ThinkEnd)) {
+                    return &tokens[end + 1..];
+                }
+                let turn = tokens.iter().rposition(|token| self.marks.is_boundary(*token));
+                let turn = turn.map_or(0, |at| at + 1);
+                let call = tokens[turn..].iter().position(|t| mark(t) == Some(Mark::ToolStart));
+                call.map_or(tokens, |call| &tokens[turn + call..])
+            }
+            Some(Reasoning::Qwen3) | None => tokens,
         }
     }
 

@@ -3,6 +3,7 @@
 use super::deepseek::ThinkTokens;
 use super::engine::{Engine, Event, Ignores, State};
 use super::hermes::HermesStream;
+use super::xml::XmlTools;
 use super::{ParsedDelta, ParsedStep, Parsers, Reading, Reasoning, ToolUse};
 use crate::types::{Token, ToolFormat};
 use std::borrow::Cow;
@@ -14,7 +15,14 @@ pub struct OutputParser {
     parsers: Arc<Parsers>,
     reading: Reading,
     thought: Thought,
-    tools: Option<HermesStream>,
+    tools: Option<Tools>,
+}
+
+/// The reading of calls.
+#[derive(Debug)]
+enum Tools {
+    Hermes(HermesStream),
+    Xml(Box<XmlTools>),
 }
 
 /// The reading of reasoning.
@@ -75,7 +83,10 @@ impl Parsers {
                 Thought::DeepSeekR1 { think, has_started: false, tokens: Vec::new() }
             }
         };
-        let tools = self.tools.map(|ToolFormat::Hermes| HermesStream::new());
+        let tools = self.tools.map(|format| match format {
+            ToolFormat::Hermes => Tools::Hermes(HermesStream::new()),
+            ToolFormat::Qwen3Xml => Tools::Xml(Box::new(self.xml_tools(&reading))),
+        });
         OutputParser { parsers: self.clone(), reading, thought, tools }
     }
 }
@@ -87,15 +98,16 @@ impl OutputParser {
         self.count(tokens);
         let mut step = ParsedStep::default();
         let was_thinking = self.is_thinking();
-        let mut rest = Cow::Borrowed(text);
+        let (mut rest, mut rest_tokens) = (Cow::Borrowed(text), tokens);
         if let Some(thinking) = self.think(text, tokens) {
             step.delta = thinking.delta;
             rest = Cow::Owned(thinking.rest.unwrap_or_default());
+            rest_tokens = self.parsers.content_tokens(self.reading.thinking, tokens);
         }
         if !self.is_thinking() {
             if self.tools.is_some() {
                 let reasoning = step.delta.take().and_then(|delta| delta.reasoning);
-                self.read_tools(rest, &mut step);
+                self.read_tools(rest, rest_tokens, &mut step);
                 if let Some(Some(reasoning)) = reasoning.filter(is_text) {
                     let delta = step.delta.get_or_insert_default();
                     delta.reasoning = Some(Some(reasoning));
@@ -186,12 +198,24 @@ impl OutputParser {
         thinking
     }
 
-    fn read_tools<'a>(&mut self, text: Cow<'a, str>, step: &mut ParsedStep<'a>) {
-        let Some(tools) = &mut self.tools else { return };
-        if self.reading.tools == ToolUse::Never {
+    fn read_tools<'a>(&mut self, text: Cow<'a, str>, tokens: &[Token], step: &mut ParsedStep<'a>) {
+        if self.reading.tools == ToolUse::Never && !self.parsers.is_of_one_kind() {
             step.delta = Some(text).filter(|text| !text.is_empty()).map(ParsedDelta::content);
             return;
         }
+        let tools = match &mut self.tools {
+            None => return,
+            Some(Tools::Hermes(tools)) => tools,
+            Some(Tools::Xml(tools)) => {
+                step.delta = match text {
+                    Cow::Borrowed(text) => tools.push(text, tokens),
+                    Cow::Owned(text) => tools.push(&text, tokens).map(ParsedDelta::into_owned),
+                };
+                let called = step.delta.as_ref().is_some_and(|d| !d.tool_calls.is_empty());
+                step.tools_called = Some(called);
+                return;
+            }
+        };
         let mut tool_calls = Vec::new();
         let content = match text {
             Cow::Borrowed(text) => tools.push(text, &mut tool_calls),
@@ -210,21 +234,33 @@ impl OutputParser {
             && let Some(last) = delta.tool_calls.last_mut()
         {
             let arguments = last.arguments.get_or_insert_default();
-            arguments.push_str(tools.missing_arguments());
+            if let Tools::Hermes(tools) = tools {
+                arguments.push_str(tools.missing_arguments());
+            }
+        }
+        if let Some(Tools::Xml(tools)) = &mut self.tools
+            && let Some(last) = tools.finish()
+        {
+            let delta = step.delta.get_or_insert_default();
+            append(&mut delta.content, last.content.flatten());
+            delta.tool_calls.extend(last.tool_calls);
         }
         let Thought::Qwen3(engine) = &mut self.thought else { return };
         let (mut reasoning, mut content) = (String::new(), String::new());
         sort(engine.finish(), &mut reasoning, &mut content);
-        for (text, is_reasoning) in [(content, false), (reasoning, true)] {
-            if text.is_empty() {
-                continue;
-            }
+        if !reasoning.is_empty() || !content.is_empty() {
             let delta = step.delta.get_or_insert_default();
-            let member = if is_reasoning { &mut delta.reasoning } else { &mut delta.content };
-            let before = member.take().flatten().unwrap_or_default();
-            *member = Some(Some(Cow::Owned(before.into_owned() + &text)));
+            append(&mut delta.content, Some(Cow::Owned(content)));
+            append(&mut delta.reasoning, Some(Cow::Owned(reasoning)));
         }
     }
+}
+
+/// Appends text, if there is any, to a member of a delta.
+fn append<'a>(member: &mut Option<Option<Cow<'a, str>>>, text: Option<Cow<'a, str>>) {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return };
+    let before = member.take().flatten().unwrap_or_default();
+    *member = Some(Some(before + text));
 }
 
 /// Reads a piece of reasoning that may hold its end.

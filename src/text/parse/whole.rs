@@ -13,8 +13,29 @@ impl Parsers {
             Some(ToolFormat::Hermes) if reading.tools != ToolUse::Never => {
                 with_hermes_calls(parsed, reading.tools)
             }
+            Some(ToolFormat::Qwen3Xml)
+                if reading.tools != ToolUse::Never || self.is_of_one_kind() =>
+            {
+                self.with_xml_calls(parsed, reading)
+            }
             _ => parsed,
         }
+    }
+
+    /// Takes the calls out of the content.
+    fn with_xml_calls(&self, mut parsed: Parsed, reading: &Reading) -> Parsed {
+        let content = parsed.content.as_deref().unwrap_or_default();
+        let (text, calls) = self.xml_tools(reading).whole(content);
+        parsed.tools_called = Some(!calls.is_empty());
+        if !calls.is_empty() {
+            parsed.content = text.filter(|text| !is_blank(text));
+            parsed.tool_calls = calls;
+        } else if reading.tools == ToolUse::Forced && is_blank(content) {
+            parsed.content = None;
+        } else if self.is_of_one_kind() {
+            parsed.content = text;
+        }
+        parsed
     }
 
     fn split_reasoning(&self, thinking: bool, output: &str) -> (Option<String>, Option<String>) {
@@ -41,10 +62,13 @@ impl Parsers {
     }
 }
 
+fn is_blank(text: &str) -> bool {
+    text.chars().all(is_space)
+}
+
 /// Takes the calls out of the content.
 fn with_hermes_calls(mut parsed: Parsed, tools: ToolUse) -> Parsed {
     let content = parsed.content.as_deref().unwrap_or_default();
-    let is_blank = |text: &str| text.chars().all(is_space);
     let found = hermes::parse(content);
     parsed.tools_called = Some(found.is_some());
     match found {

@@ -29,7 +29,7 @@ impl Display for Described<'_> {
             ("stop", &Texts(&sampling.stop)),
             ("stop_token_ids", &Items(&fields.stop_token_ids)),
             ("bad_words", &Texts(&sampling.bad_words)),
-            ("thinking_token_budget", &"None"),
+            ("thinking_token_budget", &Maybe(fields.thinking_token_budget.as_ref())),
             ("include_stop_str_in_output", &Bool(sampling.include_stop_str_in_output)),
             ("ignore_eos", &Bool(fields.ignore_eos)),
             ("max_tokens", &params.max_tokens),

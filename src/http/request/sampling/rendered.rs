@@ -61,6 +61,9 @@ impl SamplingFields {
         let mut all: Map<String, Value> =
             present.map(|(name, value)| (name.to_owned(), value)).collect();
         all.insert("skip_reading_prefix_cache".to_owned(), self.prompt_logprobs.is_some().into());
+        if let Some(budget) = self.thinking_token_budget {
+            all.insert("thinking_token_budget".to_owned(), budget.into());
+        }
         all
     }
 }
