@@ -77,7 +77,8 @@ def main():
     for name, median in medians.items():
         times = f", {ratios[name]} times vLLM" if name in ratios else ""
         print(f"{name}: {median:.0f} requests/s{times}")
-    out = os.path.join(ROOT, "benches", "results", time.strftime("front-%Y%m%d.json", time.gmtime()))
+    file = time.strftime("front-%Y%m%d.json", time.gmtime())
+    out = os.path.join(ROOT, "benches", "results", file)
     with open(out, "w") as f:
         json.dump(dict(facts, rates=rates, medians=medians, ratios=ratios, aim=AIM), f, indent=2)
         f.write("\n")
