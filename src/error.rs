@@ -51,6 +51,17 @@ impl ApiError {
         Self { shape: Shape::Detail, ..Self::new(status, "", message) }
     }
 
+    /// What vLLM's handlers raise as an exception of the web framework: the type is the status's
+    /// name.
+    pub fn http(status: u16, message: impl Into<String>) -> Self {
+        let kind = match status {
+            400 => "Bad Request",
+            500 => "Internal Server Error",
+            _ => "Error",
+        };
+        Self::new(status, kind, message)
+    }
+
     /// A body beyond the limit of `max_bytes`. vLLM knows no limit; the shape is its.
     pub fn body_too_large(max_bytes: usize) -> Self {
         let message = format!("The request body is larger than {max_bytes} bytes.");

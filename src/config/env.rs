@@ -6,6 +6,7 @@ use super::otel::OtelVars;
 use super::python;
 use super::settings::LogFormat;
 use crate::model::HubOptions;
+use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// What the environment says.
@@ -47,6 +48,8 @@ pub struct Env {
     pub kv_events_int_hashes: bool,
     /// `GLASSBOX_KV_EVENTS_ENCODING`.
     pub kv_events_encoding: Option<String>,
+    /// vLLM's variables that are set, but for keys.
+    pub vllm: Map<String, Value>,
     /// The hub's own variables.
     pub hub: HubOptions,
     /// OpenTelemetry's variables and the trace context of the process.
@@ -56,7 +59,13 @@ pub struct Env {
 impl Env {
     /// Reads the process environment. The error names the variable and what it may be.
     pub fn of_process() -> Result<Self, String> {
-        Self::read(|name| std::env::var(name).ok())
+        let set = std::env::vars_os().filter_map(|(name, value)| {
+            let name = name.into_string().ok()?;
+            let is_shown = name.starts_with("VLLM_") && !name.contains("KEY");
+            is_shown.then_some((name, Value::String(value.into_string().ok()?)))
+        });
+        let env = Self::read(|name| std::env::var(name).ok())?;
+        Ok(Self { vllm: set.collect(), ..env })
     }
 
     /// Reads variables through `get`.
@@ -107,6 +116,7 @@ impl Env {
             host_ip: vars.text("VLLM_HOST_IP"),
             kv_events_int_hashes: vars.switch("VLLM_KV_EVENTS_USE_INT_BLOCK_HASHES", true)?,
             kv_events_encoding: vars.text("GLASSBOX_KV_EVENTS_ENCODING"),
+            vllm: Map::new(),
             hub: HubOptions::from_vars(&get),
             otel: OtelVars::read(&get),
         })

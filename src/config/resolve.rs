@@ -300,6 +300,7 @@ fn frontend(raw: &Raw, env: &Env) -> Result<FrontendSettings, String> {
         server_load_tracking: raw.is_on("--enable-server-load-tracking"),
         tokenizer_info: raw.is_on("--enable-tokenizer-info-endpoint"),
         transport: transport::read(raw)?,
+        vllm_env: env.vllm.clone(),
     })
 }
 
@@ -365,6 +366,7 @@ fn device(raw: &Raw) -> Result<DeviceSettings, String> {
         sim_step: Duration::try_from_secs_f64(float(raw, "--glassbox-sim-step-ms") / 1e3)
             .map_err(|_| "argument --glassbox-sim-step-ms: must be milliseconds, at least 0")?,
         threads: at_least(raw, "--glassbox-threads", 1)?,
+        sleep_mode: raw.is_on("--enable-sleep-mode"),
         isa: match raw.text("--glassbox-cpu-isa").as_deref() {
             Some("avx512bf16") => Some(CpuIsa::Avx512Bf16),
             Some("avx2") => Some(CpuIsa::Avx2),

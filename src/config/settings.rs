@@ -152,6 +152,8 @@ pub struct FrontendSettings {
     /// There is `/tokenizer_info`.
     pub tokenizer_info: bool,
     pub transport: TransportSettings,
+    /// vLLM's environment variables that are set, but for keys.
+    pub vllm_env: Map<String, Json>,
 }
 
 /// `system_fingerprint`.
@@ -252,6 +254,8 @@ pub struct DeviceSettings {
     pub threads: Option<usize>,
     /// `None`: the best one of this machine.
     pub isa: Option<CpuIsa>,
+    /// Sleep gives memory back.
+    pub sleep_mode: bool,
 }
 
 /// The backends that can be chosen.

@@ -100,6 +100,8 @@ impl Default for TransportLimits {
 
 /// Reads the flags. The error is one sentence.
 pub(super) fn read(raw: &Raw) -> Result<TransportSettings, String> {
+    let (no_docs, offline) =
+        (raw.is_on("--disable-fastapi-docs"), raw.is_on("--enable-offline-docs"));
     let excluded = raw.text("--disable-access-log-for-endpoints").unwrap_or_default();
     let excluded = excluded.split(',').map(str::trim).filter(|path| !path.is_empty());
     Ok(TransportSettings {
@@ -114,7 +116,7 @@ pub(super) fn read(raw: &Raw) -> Result<TransportSettings, String> {
         },
         access_log_excluded: excluded.map(str::to_owned).collect(),
         sse_keep_alive: sse_keep_alive(raw)?,
-        docs: match (raw.is_on("--disable-fastapi-docs"), raw.is_on("--enable-offline-docs")) {
+        docs: match (no_docs, offline) {
             // vLLM serves its own page only where the framework's would have been.
             (true, _) => Docs::Off,
             (false, true) => Docs::Offline,
@@ -137,11 +139,6 @@ fn sse_keep_alive(raw: &Raw) -> Result<Option<Duration>, String> {
 fn tls(raw: &Raw) -> Result<Option<TlsSettings>, String> {
     let path = |name| raw.text(name).filter(|path| !path.is_empty()).map(PathBuf::from);
     let (key, certificate) = (path("--ssl-keyfile"), path("--ssl-certfile"));
-    let certificate = match (certificate, &key) {
-        (Some(certificate), _) => certificate,
-        (None, Some(_)) => return Err("argument --ssl-keyfile: needs --ssl-certfile".to_owned()),
-        (None, None) => return Ok(None),
-    };
     let authorities = path("--ssl-ca-certs");
     let clients = match raw.int("--ssl-cert-reqs").unwrap_or_default() {
         0 => ClientCertificates::Ignored,
@@ -151,13 +148,18 @@ fn tls(raw: &Raw) -> Result<Option<TlsSettings>, String> {
             return Err(format!("argument --ssl-cert-reqs: {other} is not a valid VerifyMode"));
         }
     };
+    let ciphers = raw.text("--ssl-ciphers").filter(|ciphers| !ciphers.is_empty());
+    let refresh = raw.is_on("--enable-ssl-refresh");
+    let certificate = match (certificate, &key) {
+        (Some(certificate), _) => certificate,
+        (None, Some(_)) => return Err("argument --ssl-keyfile: needs --ssl-certfile".to_owned()),
+        (None, None) => return Ok(None),
+    };
     if clients != ClientCertificates::Ignored && authorities.is_none() {
         return Err("argument --ssl-cert-reqs: needs --ssl-ca-certs, or no client certificate \
                     could ever be accepted"
             .to_owned());
     }
-    let ciphers = raw.text("--ssl-ciphers").filter(|ciphers| !ciphers.is_empty());
-    let refresh = raw.is_on("--enable-ssl-refresh");
     Ok(Some(TlsSettings { certificate, key, authorities, clients, ciphers, refresh }))
 }
 

@@ -1,6 +1,7 @@
 //! The loop: messages in, plan, step, samples out.
 
 use super::config::EngineConfig;
+use super::control::Control;
 use super::handle::{EngineHandle, NewRequest};
 use super::inbox::Message;
 use super::request::Request;
@@ -35,26 +36,27 @@ pub enum Turn {
 /// All state of the engine; owned by its thread (or by a simulation).
 pub struct Core {
     config: EngineConfig,
-    backend: Box<dyn Backend>,
+    pub(super) backend: Box<dyn Backend>,
     inbox: Receiver<Message>,
-    clock: Clock,
+    pub(super) clock: Clock,
     /// What has held up the queue since the start.
     waits: Waits,
-    status: Arc<Status>,
+    pub(super) status: Arc<Status>,
     pub(super) scheduler: Scheduler,
     pub(super) kv: KvCache,
     sampler: Sampler,
     kv_events: Option<Box<dyn KvEventSink>>,
     /// By the scheduler's slots.
-    requests: Vec<Option<Request>>,
-    slots: HashMap<RequestId, Slot>,
-    plan: StepPlan,
+    pub(super) requests: Vec<Option<Request>>,
+    pub(super) slots: HashMap<RequestId, Slot>,
+    pub(super) plan: StepPlan,
     batch: StepBatch,
     /// Results of the step, in the order of its rows.
     results: Vec<RowResult>,
     /// New requests end at once with `abort`.
-    aborting: bool,
-    stopping: bool,
+    pub(super) aborting: bool,
+    pub(super) stopping: bool,
+    pub(super) control: Control,
 }
 
 impl Core {
@@ -89,6 +91,7 @@ impl Core {
             results: Vec::with_capacity(limits.max_seqs),
             aborting: false,
             stopping: false,
+            control: Control::default(),
             config,
         };
         (core, handle)
@@ -127,59 +130,29 @@ impl Core {
                 }
             }
         }
-        if self.scheduler.is_empty() {
+        if !self.has_work() {
             self.publish();
-            return Ok(if self.stopping { Turn::Stopped } else { Turn::Idle });
+            let is_over = self.stopping && self.scheduler.is_empty() && !self.control.holds_any();
+            return Ok(if is_over { Turn::Stopped } else { Turn::Idle });
         }
         self.status.begin_work();
         self.step().inspect_err(|_| self.fail())?;
+        self.end_pauses();
         Ok(Turn::Stepped)
     }
 
-    fn handle_message(&mut self, message: Message) {
-        match message {
-            Message::New { id, request, events } => self.add(id, *request, events),
-            Message::Cancel(id) => {
-                if let Some(&slot) = self.slots.get(&id) {
-                    self.remove(slot);
-                }
-            }
-            Message::AbortAll => {
-                self.aborting = true;
-                self.end_all(FinishReason::Abort);
-            }
-            Message::RefuseNew => self.aborting = true,
-            Message::ResetPrefixCache { preempt, reply } => {
-                let _ = reply.send(self.reset_prefix_cache(preempt));
-            }
-            Message::Stop => self.stopping = true,
-        }
-    }
-
-    /// Forgets all that is cached, unless a block is held; mirrors hear of it at once.
-    pub(super) fn reset_prefix_cache(&mut self, preempt: bool) -> bool {
-        if preempt {
-            let now = self.clock.now();
-            self.plan.preempted.clear();
-            self.scheduler.preempt_all(&mut self.kv, &mut self.plan);
-            for &slot in &self.plan.preempted {
-                in_use(&mut self.requests, slot).preempted(now);
-            }
-        }
-        let is_empty = self.kv.reset();
-        if is_empty {
-            self.tell(vec![KvEvent::Cleared]);
-        }
-        is_empty
-    }
-
-    fn tell(&mut self, events: Vec<KvEvent>) {
+    pub(super) fn tell(&mut self, events: Vec<KvEvent>) {
         if let Some(sink) = self.kv_events.as_mut().filter(|_| !events.is_empty()) {
             sink.push(KvEventBatch { time: self.clock.now(), events });
         }
     }
 
-    fn add(&mut self, id: RequestId, new: NewRequest, events: UnboundedSender<Generated>) {
+    pub(super) fn add(
+        &mut self,
+        id: RequestId,
+        new: NewRequest,
+        events: UnboundedSender<Generated>,
+    ) {
         // Each request draws from its own stream, whatever else is in the engine.
         let drawn_seed = splitmix64(self.config.seed ^ splitmix64(id.0));
         let mut request = Request::new(&new, self.backend.limits().vocab_size, drawn_seed, events);
@@ -188,6 +161,14 @@ impl Core {
             self.status.counters.count_finish(FinishReason::Abort);
             return request.send_end(FinishReason::Abort);
         }
+        match self.control.is_paused() {
+            true => self.control.hold(id, new, request),
+            false => self.enqueue(id, new, request),
+        }
+    }
+
+    /// Puts a request in the scheduler's queue.
+    pub(super) fn enqueue(&mut self, id: RequestId, new: NewRequest, request: Request) {
         let mut sequence = Sequence::new(id, &new.prompt, new.params.max_tokens as usize);
         sequence.priority = new.priority;
         sequence.salt = new.cache_salt;
@@ -202,7 +183,7 @@ impl Core {
         self.slots.insert(id, slot);
     }
 
-    fn remove(&mut self, slot: Slot) -> Request {
+    pub(super) fn remove(&mut self, slot: Slot) -> Request {
         let sequence = self.scheduler.remove(slot, &mut self.kv);
         self.slots.remove(&sequence.id);
         self.requests[slot].take().expect("slots are in step with the scheduler's")
@@ -321,16 +302,17 @@ impl Core {
         tokens
     }
 
-    fn publish(&self) {
+    pub(super) fn publish(&self) {
         let gauges = &self.status.gauges;
         gauges.running.store(self.scheduler.num_running() as u64, Relaxed);
-        gauges.waiting.store(self.scheduler.num_waiting() as u64, Relaxed);
+        let waiting = self.scheduler.num_waiting() + self.control.num_held();
+        gauges.waiting.store(waiting as u64, Relaxed);
         let pool = self.kv.pool();
         gauges.kv_used_blocks.store((pool.num_blocks() - pool.num_free()) as u64, Relaxed);
-        self.status.progress(!self.scheduler.is_empty());
+        self.status.progress(self.has_work());
     }
 
-    fn end_all(&mut self, reason: FinishReason) {
+    pub(super) fn end_all(&mut self, reason: FinishReason) {
         for slot in 0..self.requests.len() {
             if self.requests[slot].is_some() {
                 self.remove(slot).send_end(reason);
@@ -343,6 +325,7 @@ impl Core {
     pub(super) fn fail(&mut self) {
         self.status.set_dead();
         self.end_all(FinishReason::Error);
+        self.end_held(FinishReason::Error);
         self.publish();
     }
 
@@ -357,7 +340,7 @@ impl Core {
 }
 
 /// The request in a slot of the plan.
-fn in_use(requests: &mut [Option<Request>], slot: Slot) -> &mut Request {
+pub(super) fn in_use(requests: &mut [Option<Request>], slot: Slot) -> &mut Request {
     requests[slot].as_mut().expect("planned slots are in use")
 }
 

@@ -1,5 +1,6 @@
 //! The way into the engine from other threads.
 
+use super::control::{Command, PauseMode};
 use super::inbox::Message;
 use super::status::Status;
 use crate::types::{
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, channel};
 use std::task::{Context, Poll};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::oneshot;
 
 /// A prompt and what to do with it. `prompt` is not empty, shorter than the context, and holds
 /// only ids of the vocabulary.
@@ -111,6 +113,50 @@ impl EngineHandle {
     /// Lets the engine thread end once nothing is in flight.
     pub fn stop(&self) {
         let _ = self.inbox.send(Message::Stop);
+    }
+
+    /// Ends these generations with finish reason `abort`.
+    pub fn abort(&self, generations: Vec<RequestId>) {
+        let _ = self.inbox.send(Message::Abort(generations));
+    }
+
+    /// Holds requests that come; done when those in flight are treated as `mode` says, and the
+    /// prefix cache is forgotten if `clear_cache`.
+    pub async fn pause(&self, mode: PauseMode, clear_cache: bool) -> Result<(), Refused> {
+        self.command(|reply| Command::Pause { mode, clear_cache, reply }).await
+    }
+
+    /// Goes on after a pause.
+    pub async fn resume(&self) -> Result<(), Refused> {
+        self.command(|reply| Command::Resume { reply }).await
+    }
+
+    /// Pauses, then gives memory back: nothing at level 0, the KV cache's at 1, all at 2.
+    pub async fn sleep(&self, level: u8, mode: PauseMode) -> Result<(), Refused> {
+        self.command(|reply| Command::Sleep { level, mode, reply }).await
+    }
+
+    /// Wakes the parts that vLLM gives these tags, or all; tells whether none sleeps any more, or
+    /// why it could not be woken.
+    pub async fn wake_up(
+        &self,
+        tags: Option<Vec<String>>,
+    ) -> Result<Result<bool, String>, Refused> {
+        self.command(|reply| Command::WakeUp { tags, reply }).await
+    }
+
+    /// Gives the KV cache's memory back, in a pause; vLLM's words when that cannot be.
+    pub async fn release_kv_cache(&self) -> Result<Result<(), String>, Refused> {
+        self.command(|reply| Command::ReleaseKvCache { reply }).await
+    }
+
+    async fn command<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Refused> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(Message::Control(command(reply))).map_err(|_| Refused::Dead)?;
+        answer.await.map_err(|_| Refused::Dead)
     }
 
     /// Forgets all cached blocks. False while a request holds any, or when the engine is dead. With

@@ -1,5 +1,6 @@
 //! What the engine thread can be told.
 
+use super::control::Command;
 use super::handle::NewRequest;
 use crate::types::{Generated, RequestId};
 use std::sync::mpsc::Sender as Reply;
@@ -23,6 +24,10 @@ pub enum Message {
     /// Forget all cached blocks; answers whether that was possible (no block is held). With
     /// `preempt` those that run give theirs up first.
     ResetPrefixCache { preempt: bool, reply: Reply<bool> },
+    /// End these with finish reason `abort`.
+    Abort(Vec<RequestId>),
+    /// Pause, sleep and their opposites.
+    Control(Command),
     /// End the thread once nothing is in flight.
     Stop,
 }

@@ -5,6 +5,7 @@
 //! waits for a step.
 
 mod config;
+mod control;
 mod core;
 mod handle;
 mod inbox;
@@ -17,6 +18,7 @@ mod status;
 mod tests;
 
 pub use config::{EngineConfig, PrefixCaching};
+pub use control::PauseMode;
 pub use core::{Core, Turn};
 pub use handle::{EngineHandle, Generation, NewRequest, Refused, Reservation};
 pub use status::{Counters, Gauges, Status, StepHistograms};

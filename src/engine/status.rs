@@ -3,7 +3,7 @@
 
 use crate::runner::Limits;
 use crate::types::{Clock, FinishReason, Histogram, Moment};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Values that go up and down; set once a step and when the engine goes idle.
@@ -86,6 +86,10 @@ pub struct Status {
     /// Tokens in a block.
     pub block_size: u64,
     dead: AtomicBool,
+    paused: AtomicBool,
+    asleep: AtomicBool,
+    /// The level of sleep plus one; 0 when awake.
+    sleep_level: AtomicU8,
     clock: Clock,
     /// The moment at which the engine last ended a step or had nothing to do.
     last_progress: AtomicU64,
@@ -101,6 +105,9 @@ impl Status {
             num_blocks: limits.num_blocks as u64,
             block_size: limits.block_size as u64,
             dead: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            asleep: AtomicBool::new(false),
+            sleep_level: AtomicU8::new(0),
             last_progress: AtomicU64::new(clock.now().nanos()),
             clock,
             busy: AtomicBool::new(false),
@@ -142,6 +149,33 @@ impl Status {
     /// The clock of the engine's moments.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// Whether requests that come are held.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Relaxed)
+    }
+
+    pub(super) fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Relaxed);
+    }
+
+    /// Whether memory is given back that steps need.
+    pub fn is_asleep(&self) -> bool {
+        self.asleep.load(Relaxed)
+    }
+
+    pub(super) fn set_asleep(&self, asleep: bool) {
+        self.asleep.store(asleep, Relaxed);
+    }
+
+    /// The level of sleep that was last asked for; `None` when awake.
+    pub fn sleep_level(&self) -> Option<u8> {
+        self.sleep_level.load(Relaxed).checked_sub(1)
+    }
+
+    pub(super) fn set_sleep_level(&self, level: Option<u8>) {
+        self.sleep_level.store(level.map_or(0, |level| level + 1), Relaxed);
     }
 
     pub(super) fn set_dead(&self) {

@@ -23,6 +23,8 @@ mod blocks;
 mod connection;
 mod core;
 mod encode;
+#[doc(hidden)]
+pub mod fuzz;
 mod publisher;
 mod queue;
 mod replay;

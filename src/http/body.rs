@@ -65,30 +65,38 @@ pub fn read<T>(
 
 /// Checks the content type and decodes the body of a POST request.
 pub fn decode(headers: &HeaderMap, body: &[u8]) -> Result<Document, ApiError> {
-    if !is_json(headers) {
-        let message =
-            "1 validation error:\n  Unsupported Media Type: Only 'application/json' is allowed";
-        return Err(ApiError::schema(message, None));
-    }
+    check_type(headers)?;
     if body.is_empty() {
         return Err(missing());
     }
     match json::parse(body) {
         Ok(Document { root: Json::Null, .. }) => Err(missing()),
         Ok(document) => Ok(document),
-        Err(ParseError::Unreadable) => {
-            Err(ApiError::detail(400, "There was an error parsing the body"))
-        }
-        Err(ParseError::Syntax { message, position }) => {
+        Err(error) => Err(syntax_error(error)),
+    }
+}
+
+/// The error of a body that is no JSON.
+pub fn syntax_error(error: ParseError) -> ApiError {
+    match error {
+        ParseError::Unreadable => ApiError::detail(400, "There was an error parsing the body"),
+        ParseError::Syntax { message, position } => {
             let message = format!(
                 "1 validation error:\n  {{'type': 'json_invalid', 'loc': 'body.{position}', \
                  'msg': 'JSON decode error', 'input': '<dict of 0 items>', \
                  'ctx': {{'error': {}}}}}",
                 str_repr(message)
             );
-            Err(ApiError::schema(message, Some(format!("body.{position}"))))
+            ApiError::schema(message, Some(format!("body.{position}")))
         }
     }
+}
+
+/// Refuses a body that is not said to be JSON.
+pub fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let message =
+        "1 validation error:\n  Unsupported Media Type: Only 'application/json' is allowed";
+    if is_json(headers) { Ok(()) } else { Err(ApiError::schema(message, None)) }
 }
 
 fn missing() -> ApiError {
@@ -98,7 +106,7 @@ fn missing() -> ApiError {
 }
 
 /// vLLM compares all before the first `;`, so not even a space may stand there.
-fn is_json(headers: &HeaderMap) -> bool {
+pub fn is_json(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     let kind = value.split(|b| *b == b';').next().unwrap_or_default();
     kind.eq_ignore_ascii_case(b"application/json")

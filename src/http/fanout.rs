@@ -4,6 +4,7 @@ use super::account::{Account, Siblings};
 use super::call::Call;
 use super::frontend::Frontend;
 use super::headers::session;
+use super::in_flight::Noted;
 use super::prompt::TokenPrompt;
 use super::request::{Described, GenerateFields, Sampling};
 use super::request_log::{FanoutLog, RequestLog};
@@ -46,6 +47,8 @@ struct Part {
     account: Account,
     cached: u32,
     prompt_logprobs: Option<PromptLogprobs>,
+    /// For those who abort it by its id.
+    _noted: Option<Noted>,
 }
 
 /// A prompt with what to do with it.
@@ -181,7 +184,9 @@ impl Frontend {
                 reports_prefix: request.reports_prefix,
                 timeline: account.timeline(),
             };
-            parts.push(self.part(room.start(new)?, account, &prompt, &sampling));
+            let generation = room.start(new)?;
+            let _noted = self.in_flight.add(generation.id(), id, sampling.n > 1);
+            parts.push(Part { _noted, ..self.part(generation, account, &prompt, &sampling) });
         }
         Ok(parts)
     }
@@ -209,6 +214,7 @@ impl Frontend {
             account,
             cached: 0,
             prompt_logprobs: None,
+            _noted: None,
         }
     }
 

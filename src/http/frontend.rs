@@ -1,6 +1,7 @@
 //! What all request handlers share.
 
 use super::cors::Cors;
+use super::in_flight::InFlight;
 use super::json::str_repr;
 use super::request::{GenerateFields, Limits};
 use crate::config::{CorsSettings, Docs, RequestLogSettings, TransportLimits, VLLM_VERSION};
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 /// Settings of the HTTP face. Names follow vLLM's flags.
@@ -46,6 +47,10 @@ pub struct Options {
     pub enable_scale_out: bool,
     /// Endpoints for developers: VLLM_SERVER_DEV_MODE.
     pub dev_mode: bool,
+    /// What `/server_info` tells.
+    pub server_info: ServerInfo,
+    /// What `/tokenizer_info` tells; `None`: there is no such endpoint.
+    pub tokenizer_info: Option<Value>,
     /// The publishers of KV events by rank, as settings; `{}` without any.
     pub kv_event_sources: Value,
     /// A log line for each reply.
@@ -78,6 +83,15 @@ pub struct Options {
     pub docs: Docs,
 }
 
+/// How this server is set up.
+#[derive(Clone, Debug, Default)]
+pub struct ServerInfo {
+    /// By vLLM's names.
+    pub config: Map<String, Value>,
+    /// vLLM's environment variables that are set, but for keys.
+    pub env: Map<String, Value>,
+}
+
 impl Options {
     /// vLLM's defaults for one model.
     pub fn new(model: &str, limits: Limits) -> Self {
@@ -100,6 +114,8 @@ impl Options {
             skip_model_name_validation: false,
             enable_scale_out: false,
             dev_mode: false,
+            server_info: ServerInfo::default(),
+            tokenizer_info: None,
             kv_event_sources: Value::Object(Map::new()),
             access_log: false,
             access_log_excluded: Vec::new(),
@@ -171,6 +187,9 @@ pub struct Frontend {
     /// Requests in work, when `enable_server_load_tracking` counts them.
     pub load: AtomicI64,
     pub cors: Cors,
+    pub in_flight: InFlight,
+    /// What a trainer calls the weights.
+    pub weight_version: Mutex<String>,
     /// The description of the API, once somebody has asked for it.
     pub openapi: OnceLock<Bytes>,
     key_digests: Vec<[u8; 32]>,
@@ -209,6 +228,8 @@ impl Frontend {
             load: AtomicI64::new(0),
             cors: Cors::new(&options.cors),
             openapi: OnceLock::new(),
+            in_flight: InFlight::new(options.dev_mode),
+            weight_version: Mutex::new("default".to_owned()),
             options,
             engine,
             template,

@@ -6,17 +6,24 @@
 //! writes the replies; streamed ones are written by `sse` while the tokens come.
 
 mod account;
+mod arguments;
 mod body;
 mod call;
 mod chat;
 mod completions;
 mod cors;
+mod developer;
 mod docs;
 mod egress;
+mod elastic;
 mod fanout;
 mod frontend;
+#[doc(hidden)]
+pub mod fuzz;
 mod guard;
 mod headers;
+mod in_flight;
+mod invocations;
 mod json;
 mod keep_alive;
 mod metrics;
@@ -35,11 +42,13 @@ mod socket;
 mod sse;
 mod tls;
 mod tokenize;
+mod tokenizer_info;
 mod watchdog;
 
-pub use frontend::{Frontend, Options, RenderMetrics, system_fingerprint};
+pub use frontend::{Frontend, Options, RenderMetrics, ServerInfo, system_fingerprint};
 pub use request::Limits;
 pub use routes::paths;
 pub use server::serve;
 pub use socket::Listener;
 pub use tls::Tls;
+pub use tokenizer_info::tokenizer_info;

@@ -1,10 +1,8 @@
 //! What operators and load balancers ask: `/health`, `/ping`, `/version`, `/load`, `/metrics`.
 
 use super::frontend::Frontend;
-use super::json::str_repr;
 use super::respond;
 use crate::config::VLLM_VERSION;
-use crate::error::ApiError;
 use crate::telemetry::metrics::Format;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -34,43 +32,6 @@ pub fn load(frontend: &Frontend) -> Response<Body> {
 /// Where each publisher of KV events is, by its rank.
 pub fn kv_event_sources(frontend: &Frontend) -> Response<Body> {
     respond::json(&frontend.options.kv_event_sources)
-}
-
-/// Forgets all cached blocks, if nobody holds any.
-pub async fn reset_prefix_cache(frontend: &Frontend, query: Option<&str>) -> Response<Body> {
-    let mut preempt = false;
-    for (name, value) in query.unwrap_or_default().split('&').filter_map(|p| p.split_once('=')) {
-        if !["reset_running_requests", "reset_external"].contains(&name) {
-            continue;
-        }
-        // There is no external cache to reset: that flag asks for nothing.
-        let Some(value) = boolean(value) else { return respond::error(&not_boolean(name, value)) };
-        preempt |= name == "reset_running_requests" && value;
-    }
-    log::info!("Resetting prefix cache...");
-    let engine = frontend.engine.clone();
-    // The engine answers after the step under way.
-    let reset = tokio::task::spawn_blocking(move || engine.reset_prefix_cache(preempt)).await;
-    respond::json(&json!({"success": reset.unwrap_or(false)}))
-}
-
-/// What pydantic takes for a truth value.
-fn boolean(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "1" | "true" | "t" | "yes" | "y" | "on" => Some(true),
-        "0" | "false" | "f" | "no" | "n" | "off" => Some(false),
-        _ => None,
-    }
-}
-
-fn not_boolean(name: &str, value: &str) -> ApiError {
-    let loc = format!("query.{name}");
-    let message = format!(
-        "1 validation error:\n  {{'type': 'bool_parsing', 'loc': '{loc}', 'msg': 'Input should be \
-         a valid boolean, unable to interpret input', 'input': {}}}",
-        str_repr(value)
-    );
-    ApiError::schema(message, Some(loc))
 }
 
 /// The metrics page: OpenMetrics for who prefers it, otherwise Prometheus' text. Scrapers that GET

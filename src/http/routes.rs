@@ -1,16 +1,19 @@
 //! From a request to the handler of its path: authentication, routing, common headers.
 
 use super::call::Call;
+use super::developer::{self, Asked, Developer};
 use super::docs::Page;
 use super::frontend::Frontend;
 use super::headers::REQUEST_ID;
 use super::keep_alive::keep_alive;
 use super::{
-    body, chat, completions, guard, metrics, models, operations, render, reply, respond, tokenize,
+    body, chat, completions, elastic, guard, invocations, metrics, models, operations, render,
+    reply, respond, tokenize,
 };
 use crate::error::ApiError;
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -23,7 +26,6 @@ enum Endpoint {
     Version,
     Load,
     KvEventSources,
-    ResetPrefixCache,
     Models,
     Chat,
     Completions,
@@ -34,6 +36,11 @@ enum Endpoint {
     /// Another endpoint for scaling out.
     ScaleOut,
     Docs(Page),
+    TokenizerInfo,
+    Invocations,
+    ScaleElasticEp,
+    IsScalingElasticEp,
+    Developer(Developer),
 }
 
 /// A path, the methods it takes, and where it leads.
@@ -45,7 +52,6 @@ const ROUTES: &[Route] = &[
     ("/version", &[Method::GET], Endpoint::Version),
     ("/load", &[Method::GET], Endpoint::Load),
     ("/kv_event_sources", &[Method::GET], Endpoint::KvEventSources),
-    ("/reset_prefix_cache", &[Method::POST], Endpoint::ResetPrefixCache),
     ("/v1/models", &[Method::GET], Endpoint::Models),
     ("/v1/chat/completions", &[Method::POST], Endpoint::Chat),
     ("/v1/completions", &[Method::POST], Endpoint::Completions),
@@ -59,11 +65,17 @@ const ROUTES: &[Route] = &[
     ("/v1/completions/derender", &[Method::POST], Endpoint::ScaleOut),
     ("/inference/v1/generate", &[Method::POST], Endpoint::ScaleOut),
     ("/inference/v1/abort_requests", &[Method::POST], Endpoint::ScaleOut),
+    ("/tokenizer_info", &[Method::GET], Endpoint::TokenizerInfo),
+    ("/invocations", POST, Endpoint::Invocations),
+    ("/scale_elastic_ep", POST, Endpoint::ScaleElasticEp),
+    ("/is_scaling_elastic_ep", POST, Endpoint::IsScalingElasticEp),
     ("/openapi.json", &READ, Endpoint::Docs(Page::OpenApi)),
     ("/docs", &READ, Endpoint::Docs(Page::Swagger)),
     ("/docs/oauth2-redirect", &READ, Endpoint::Docs(Page::SwaggerRedirect)),
     ("/redoc", &READ, Endpoint::Docs(Page::Redoc)),
 ];
+/// What most endpoints take.
+pub const POST: &[Method] = &[Method::POST];
 const READ: [Method; 2] = [Method::GET, Method::HEAD];
 const METRICS: &str = "/metrics";
 /// Paths that need a key, when keys are configured.
@@ -93,7 +105,15 @@ fn is_guarded(frontend: &Frontend, path: &str) -> bool {
 
 /// The paths of all endpoints but the metrics page.
 pub fn paths() -> Vec<&'static str> {
-    ROUTES.iter().map(|(path, ..)| *path).collect()
+    all().map(|(path, ..)| path).collect()
+}
+
+/// Every endpoint, shown or not.
+fn all() -> impl Iterator<Item = Route> {
+    let developer = developer::ROUTES.iter();
+    let developer =
+        developer.map(|(path, methods, one)| (*path, *methods, Endpoint::Developer(*one)));
+    ROUTES.iter().copied().chain(developer)
 }
 
 /// Whether there is an endpoint for the method at the path.
@@ -102,13 +122,14 @@ fn takes(frontend: &Frontend, path: &str, method: &Method) -> bool {
 }
 
 /// The endpoint at a path; some are for developers.
-fn find(frontend: &Frontend, path: &str) -> Option<&'static Route> {
-    ROUTES.iter().find(|(known, _, endpoint)| *known == path && is_shown(frontend, *endpoint))
+fn find(frontend: &Frontend, path: &str) -> Option<Route> {
+    all().find(|(known, _, endpoint)| *known == path && is_shown(frontend, *endpoint))
 }
 
 fn is_shown(frontend: &Frontend, endpoint: Endpoint) -> bool {
     match endpoint {
-        Endpoint::ResetPrefixCache => frontend.options.dev_mode,
+        Endpoint::TokenizerInfo => frontend.options.tokenizer_info.is_some(),
+        Endpoint::Developer(_) => frontend.options.dev_mode,
         Endpoint::Docs(page) => page.is_shown(frontend.options.docs),
         _ => true,
     }
@@ -119,8 +140,8 @@ pub fn shown(frontend: &Frontend) -> impl Iterator<Item = (&'static str, &'stati
     let metrics = (METRICS, &READ[..1]);
     let is_listed =
         |endpoint| !matches!(endpoint, Endpoint::Docs(_)) && is_shown(frontend, endpoint);
-    let listed = ROUTES.iter().filter(move |(_, _, endpoint)| is_listed(*endpoint));
-    listed.map(|(path, methods, _)| (*path, *methods)).chain([metrics])
+    let listed = all().filter(move |(_, _, endpoint)| is_listed(*endpoint));
+    listed.map(|(path, methods, _)| (path, methods)).chain([metrics])
 }
 
 fn is_metrics(path: &str) -> bool {
@@ -206,7 +227,7 @@ where
     let find = |path: &str| find(&frontend, path);
     match find(path) {
         Some((_, methods, endpoint)) if methods.contains(request.method()) => {
-            run(frontend, call, *endpoint, request).await
+            run(frontend, call, endpoint, request).await
         }
         Some((_, methods, _)) => wrong_method(methods),
         None if path.ends_with('/') && find(path.trim_end_matches('/')).is_some() => {
@@ -258,9 +279,8 @@ where
         Endpoint::Version => return operations::version(),
         Endpoint::Load => return operations::load(&frontend),
         Endpoint::KvEventSources => return operations::kv_event_sources(&frontend),
-        Endpoint::ResetPrefixCache => {
-            return operations::reset_prefix_cache(&frontend, request.uri().query()).await;
-        }
+        Endpoint::TokenizerInfo => return respond::json(&frontend.options.tokenizer_info),
+        Endpoint::IsScalingElasticEp => return elastic::is_scaling(),
         Endpoint::Models => return models::list(&frontend),
         Endpoint::Docs(page) => return page.show(&frontend),
         _ => {}
@@ -268,7 +288,7 @@ where
     let (head, body) = request.into_parts();
     // A panic is a bug; the client still gets an answer, and the connection stays.
     let answer =
-        AssertUnwindSafe(post(frontend, call.clone(), endpoint, head.headers, body)).catch_unwind();
+        AssertUnwindSafe(post(frontend, call.clone(), endpoint, head, body)).catch_unwind();
     let error = match answer.await {
         Ok(Ok(response)) => return response,
         Ok(Err(error)) => error,
@@ -282,7 +302,7 @@ async fn post<B>(
     frontend: Arc<Frontend>,
     call: Call,
     endpoint: Endpoint,
-    headers: HeaderMap,
+    Parts { headers, uri, .. }: Parts,
     body: B,
 ) -> Result<Response<Body>, ApiError>
 where
@@ -308,6 +328,16 @@ where
             let load = Load::count(&frontend);
             let response = completions::create(frontend.clone(), call, headers, &body).await?;
             Ok(guard::hold(keep_alive(response, frontend.options.sse_keep_alive), load))
+        }
+        Endpoint::Invocations => {
+            let load = Load::count(&frontend);
+            let response = invocations::answer(frontend.clone(), call, headers, body).await?;
+            Ok(guard::hold(keep_alive(response, frontend.options.sse_keep_alive), load))
+        }
+        Endpoint::ScaleElasticEp => elastic::scale(&headers, &body),
+        Endpoint::Developer(endpoint) => {
+            let asked = Asked { query: uri.query(), headers: &headers, body: &body };
+            developer::answer(&frontend, endpoint, asked).await
         }
         Endpoint::Tokenize => tokenize::tokenize(&frontend, &headers, &body).await,
         Endpoint::Detokenize => tokenize::detokenize(&frontend, &headers, &body),

@@ -32,7 +32,7 @@ const REFUSAL_TIME: Duration = Duration::from_secs(1);
 const REFUSALS: usize = 256;
 /// What it reads.
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nserver: uvicorn\r\n\
-    content-type: application/json\r\ncontent-length: 120\r\nconnection: close\r\n\r\n\
+    content-type: application/json\r\ncontent-length: 124\r\nconnection: close\r\n\r\n\
     {\"error\":{\"message\":\"The server has as many connections as it takes.\",\
     \"type\":\"Service Unavailable\",\"param\":null,\"code\":503}}";
 

@@ -2,6 +2,8 @@
 
 mod ciphers;
 
+pub use ciphers::select_usual as select;
+
 use super::socket::Socket;
 use crate::config::{ClientCertificates, TlsSettings};
 use rustls::crypto::{CryptoProvider, ring};

@@ -77,7 +77,7 @@ pub struct Model {
     pub config: ModelConfig,
     pub generation: GenerationDefaults,
     /// Every tensor is there, in its shape; nothing of it is read yet.
-    pub weights: Box<dyn Weights + Send>,
+    pub weights: Arc<dyn Weights + Send + Sync>,
     /// `None` only with [`OpenOptions::skip_tokenizer`].
     pub tokenizer: Option<Arc<Tokenizer>>,
     /// `None` where the model has none and none was given.
@@ -129,9 +129,9 @@ fn open_weights(
     options: &OpenOptions,
     files: &ModelFiles,
     dims: &Dims,
-) -> Result<Box<dyn Weights + Send>, ModelError> {
+) -> Result<Arc<dyn Weights + Send + Sync>, ModelError> {
     if options.load_format == LoadFormat::Dummy {
-        return Ok(Box::new(DummyWeights::new(dims, options.seed)));
+        return Ok(Arc::new(DummyWeights::new(dims, options.seed)));
     }
     if files.weights.is_empty() {
         let reason = "the folder has no safetensors weights (--load-format dummy needs none)";
@@ -139,7 +139,7 @@ fn open_weights(
     }
     let checkpoint = Checkpoint::open(&files.weights)?;
     check_tensors(dims, &checkpoint)?;
-    Ok(Box::new(checkpoint))
+    Ok(Arc::new(checkpoint))
 }
 
 type Text = (Option<Arc<Tokenizer>>, Option<Arc<ChatTemplate>>);

@@ -27,6 +27,8 @@ pub struct Tokenizer {
     pub pad: Option<Token>,
     /// Special tokens by role (`eos_token` → `<|im_end|>`), as chat templates see them.
     pub special: Map<String, Value>,
+    /// All of `tokenizer_config.json`.
+    pub config: Map<String, Value>,
     /// Entries of the vocabulary, added tokens included.
     pub vocab_size: usize,
     /// The largest id in the vocabulary.
@@ -84,6 +86,7 @@ impl Tokenizer {
             .ok_or_else(|| ModelError::file(&files.tokenizer, "the vocabulary is empty"))?;
         let max_chars_per_token = vocab.keys().map(|text| text.chars().count()).max().unwrap_or(0);
         Ok(Tokenizer {
+            config,
             eos,
             eos_text: special.get("eos_token").and_then(Value::as_str).map(str::to_owned),
             bos,

@@ -30,6 +30,28 @@ pub struct Limits {
     pub vocab_size: usize,
 }
 
+/// Parts of a backend's memory that can be given back and taken again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    pub weights: bool,
+    pub kv_cache: bool,
+}
+
+impl Parts {
+    /// Whether there is any.
+    pub fn any(self) -> bool {
+        self.weights || self.kv_cache
+    }
+
+    /// These but for `others`.
+    pub fn without(self, others: Self) -> Self {
+        Self {
+            weights: self.weights && !others.weights,
+            kv_cache: self.kv_cache && !others.kv_cache,
+        }
+    }
+}
+
 /// Where the time of one step went, as measured by the backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StepTiming {
@@ -77,4 +99,21 @@ pub trait Backend: Send {
 
     /// Waits for the step and gives the result of each of its [`StepBatch::rows`] to `sink`.
     fn collect(&mut self, sink: &mut dyn RowSink) -> Result<StepTiming, BackendError>;
+
+    /// Whether [`Backend::release`] gives memory back.
+    fn can_release(&self) -> bool {
+        false
+    }
+
+    /// Gives the memory of `parts` back to the system; there is no step until they are restored.
+    /// What the KV pool held is gone.
+    fn release(&mut self, parts: Parts) {
+        let _ = parts;
+    }
+
+    /// Takes the memory of `parts` again and fills it, as far as it was given back.
+    fn restore(&mut self, parts: Parts) -> Result<(), BackendError> {
+        let _ = parts;
+        Ok(())
+    }
 }

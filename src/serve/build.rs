@@ -186,7 +186,10 @@ fn load(settings: &Settings, model: &Model, limits: Limits) -> Result<Box<dyn Ba
             let seconds = since.elapsed().as_secs_f64();
             let (isa, threads) = (backend.isa(), backend.threads());
             log::info!("load weights took {seconds:.3} s ({isa} kernels, {threads} threads)");
-            Ok(Box::new(backend))
+            Ok(match settings.device.sleep_mode {
+                true => Box::new(backend.sleeping(model.weights.clone())),
+                false => Box::new(backend),
+            })
         }
         BackendKind::Sim => {
             log::warn!("--glassbox-backend sim: replies are made up, no model runs");

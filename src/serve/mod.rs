@@ -183,6 +183,12 @@ fn frontend(
     if let Some((events, publisher)) = settings.kv_events.as_ref().zip(publisher) {
         options.kv_event_sources = observe::kv_event_sources(events, publisher);
     }
+    if settings.frontend.tokenizer_info {
+        let is_local = std::path::Path::new(&settings.model.model).is_dir();
+        let name = &settings.model.model;
+        options.tokenizer_info = Some(http::tokenizer_info(tokenizer, name, is_local));
+    }
+    options.server_info = observe::server_info(settings, sizes);
     let defaults = model.generation.clone();
     Frontend::new(options, engine, tokenizer, template, defaults, metrics, render)
         .map(|frontend| frontend.traced_by(tracer))

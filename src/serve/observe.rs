@@ -1,9 +1,11 @@
 //! The engine's status as the log and the metrics want it.
 
-use crate::config::KvEventsSettings;
+use super::build::Sizes;
+use crate::config::{KvEventsSettings, Settings};
 use crate::engine::Status;
 use crate::events::{EventStats, Publisher};
-use crate::telemetry::metrics::{Finished, KvEventHealth, Snapshot, Steps};
+use crate::http::ServerInfo;
+use crate::telemetry::metrics::{Finished, KvEventHealth, SleepState, Snapshot, Steps};
 use crate::telemetry::{Stats, StatsLog};
 use crate::types::FinishReason;
 use std::sync::Arc;
@@ -45,6 +47,37 @@ pub fn kv_event_sources(settings: &KvEventsSettings, publisher: &Publisher) -> s
     }})
 }
 
+/// What `/server_info` tells of the settings, by vLLM's names.
+pub fn server_info(settings: &Settings, sizes: &Sizes) -> ServerInfo {
+    let (model, cache) = (&settings.model, &settings.cache);
+    let config = serde_json::json!({
+        "model": model.model,
+        "tokenizer": model.tokenizer.as_ref().unwrap_or(&model.model),
+        "revision": model.revision,
+        "dtype": "torch.bfloat16",
+        "max_seq_len": sizes.kv.max_model_len,
+        "load_format": format!("{:?}", model.load_format).to_lowercase(),
+        "tensor_parallel_size": 1,
+        "pipeline_parallel_size": 1,
+        "data_parallel_size": 1,
+        "quantization": null,
+        "kv_cache_dtype": "auto",
+        "device_config": "cpu",
+        "seed": model.seed,
+        "served_model_name": model.served_names[0],
+        "enable_prefix_caching": cache.prefix_caching,
+        "enable_chunked_prefill": settings.scheduler.chunked_prefill,
+        "block_size": cache.block_size,
+        "num_gpu_blocks": sizes.kv.num_blocks,
+        "max_num_seqs": sizes.step.max_num_seqs,
+        "max_num_batched_tokens": sizes.step.max_num_batched_tokens,
+        "enable_sleep_mode": settings.device.sleep_mode,
+        "non_default_args": settings.non_default_args,
+    });
+    let config = config.as_object().cloned().unwrap_or_default();
+    ServerInfo { config, env: settings.frontend.vllm_env.clone() }
+}
+
 /// What `/metrics` shows.
 pub fn snapshot(status: &Status) -> Snapshot<'_> {
     let (gauges, counters, steps) = (&status.gauges, &status.counters, &status.steps);
@@ -71,6 +104,12 @@ pub fn snapshot(status: &Status) -> Snapshot<'_> {
             tokens: &steps.iteration_tokens,
             time: &steps.time,
             device_time: &steps.device_time,
+        },
+        sleep: match status.sleep_level() {
+            None => SleepState::Awake,
+            Some(0) => SleepState::Paused,
+            Some(1) => SleepState::WeightsOffloaded,
+            Some(_) => SleepState::DiscardAll,
         },
     }
 }

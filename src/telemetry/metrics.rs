@@ -6,6 +6,7 @@
 mod cache_info;
 mod engine;
 mod http;
+mod operations;
 mod own;
 mod process;
 mod requests;
@@ -13,8 +14,9 @@ mod text;
 mod tools;
 mod transport;
 
-pub use engine::{Finished, Snapshot, Steps};
+pub use engine::{Finished, SleepState, Snapshot, Steps};
 pub use http::{HttpExchange, HttpMetrics, METHODS};
+pub use operations::{Measuring, OperationMetrics, SleepOperation};
 pub use own::{Health, KvEventHealth};
 pub use requests::{FinishedRequest, RequestMetrics};
 pub use text::Format;
@@ -53,6 +55,7 @@ pub struct Metrics {
     pub http: HttpMetrics,
     tools: Option<ToolMetrics>,
     pub transport: TransportMetrics,
+    pub operations: OperationMetrics,
     model_name: String,
     cache_info: Vec<(&'static str, String)>,
     shows_engine: bool,
@@ -72,6 +75,7 @@ impl Metrics {
             http: HttpMetrics::new(config.paths.iter().copied(), created),
             tools: config.counts_tool_calls.then(ToolMetrics::default),
             transport: TransportMetrics::default(),
+            operations: OperationMetrics::default(),
             model_name: config.model_name.to_owned(),
             cache_info: cache_info::labels(config.cache, config.plan),
             shows_engine: config.shows_engine,
@@ -108,6 +112,7 @@ impl Metrics {
             tools.write(&mut page, &self.model_name, self.created);
         }
         self.http.write(&mut page);
+        self.operations.write(&mut page);
         own::write_process(&mut page, health, self.startup.get().copied(), self.created);
         self.transport.write(&mut page, self.created);
         if self.shows_engine {

@@ -127,7 +127,8 @@ pub fn compare(name: &str, case: &Value, ours: &Reply) -> Result<(), String> {
             _ => expect(header, value, got)?,
         }
     }
-    let is_chat = case["path"] == "/v1/chat/completions" || case["path"] == "/v1/completions";
+    let apis = ["/v1/chat/completions", "/v1/completions", "/invocations"];
+    let is_chat = apis.iter().any(|api| case["path"] == *api);
     if case["path"] == "/metrics" {
         return Ok(());
     }

@@ -8,6 +8,7 @@ mod collector;
 mod golden;
 mod lifecycle;
 mod metrics;
+mod operations;
 mod parsed;
 mod render;
 mod replies;

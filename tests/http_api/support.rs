@@ -4,7 +4,9 @@ use super::scripted::{Script, Scripted};
 use glassbox::config::Env;
 use glassbox::config::memory::KvPlan;
 use glassbox::engine::{self, Core, EngineConfig, EngineHandle, StepHistograms};
-use glassbox::http::{Frontend, Limits, Listener, Options, Tls, paths, serve, system_fingerprint};
+use glassbox::http::{
+    Frontend, Limits, Listener, Options, Tls, paths, serve, system_fingerprint, tokenizer_info,
+};
 use glassbox::model::{
     ChatTemplate, GenerationDefaults, GenerationSource, Tokenizer, TokenizerFiles,
 };
@@ -165,6 +167,8 @@ fn frontend(options: Options, engine: EngineHandle) -> Frontend {
     let (tokenizer, template) =
         (tokenizer.expect("tokenizer"), template.expect("template").map(Arc::new));
     let defaults = defaults.expect("defaults");
+    let tokenizer_info = options.dev_mode.then(|| tokenizer_info(&tokenizer, MODEL, true));
+    let options = Options { tokenizer_info, ..options };
     Frontend::new(options, engine, &tokenizer, template, defaults, metrics, render)
         .expect("a byte-level tokenizer")
 }

@@ -50,7 +50,7 @@ fn the_table_is_sound() {
             assert!(flag.choices.contains(&value), "{}: {value}", flag.name);
         }
     }
-    assert_eq!(table::flags().filter(|flag| flag.name.starts_with("--glassbox-")).count(), 8);
+    assert_eq!(table::flags().filter(|flag| flag.name.starts_with("--glassbox-")).count(), 13);
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn what_cannot_be_is_refused_with_the_reason() {
         (&["", "--port=1"], "argument model_tag: the model's name is empty"),
         (&["m", "--enable-lora"], "argument --enable-lora/--no-enable-lora: not supported: this"),
         (&["m", "-tp=2"], "argument --tensor-parallel-size/-tp: not supported: a Glassbox"),
-        (&["m", "--uds=/x"], "argument --uds: not supported: "),
+        (&["m", "--grpc-port=1"], "argument --grpc-port: not supported: "),
         (&["m", "--trust-request-mm-kwargs"], "argument --trust-request-mm-kwargs/--no-trust-re"),
         (
             &["m", "--enable-auto-tool-choice"],

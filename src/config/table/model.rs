@@ -58,7 +58,7 @@ pub(super) const MODEL: &[Flag] = &[
         .help("Source of default sampling parameters: auto (the model), vllm (none), or a folder."),
     flag("--override-generation-config", Json, NONE)
         .help("JSON object of sampling parameters that win over the generation config."),
-    later("--enable-sleep-mode", Toggle, OFF, NOT_YET),
+    flag("--enable-sleep-mode", Toggle, OFF).help("Let /sleep give memory back to the system."),
     later("--sleep-mode-offload-cudagraph", Toggle, OFF, KERNELS),
     later("--sleep-preserve-parameter-names", Texts, NONE, NOT_YET),
     later("--enable-cumem-allocator", Toggle, OFF, KERNELS),

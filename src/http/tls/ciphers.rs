@@ -95,6 +95,14 @@ pub fn select(
     Ok(newest.chain(chosen.into_iter().map(|at| KNOWN[at].0)).collect())
 }
 
+/// The suites of `list`, with rustls' own of TLS 1.3.
+///
+/// # Errors
+/// As [`select`]'s.
+pub fn select_usual(list: &str) -> Result<Vec<SupportedCipherSuite>, String> {
+    select(list, rustls::crypto::ring::DEFAULT_CIPHER_SUITES)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

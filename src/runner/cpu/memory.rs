@@ -45,6 +45,11 @@ unsafe impl<T: Plain> Send for Buffer<T> {}
 unsafe impl<T: Plain> Sync for Buffer<T> {}
 
 impl<T: Plain> Buffer<T> {
+    /// Of nothing.
+    pub fn empty() -> Self {
+        Self { start: NonNull::dangling(), len: 0, element: PhantomData }
+    }
+
     /// Maps `len` zeroed elements.
     ///
     /// # Errors
@@ -52,7 +57,7 @@ impl<T: Plain> Buffer<T> {
     pub fn new(len: usize, paging: Paging) -> io::Result<Self> {
         let bytes = Self::bytes(len);
         if bytes == 0 {
-            return Ok(Self { start: NonNull::dangling(), len, element: PhantomData });
+            return Ok(Self::empty());
         }
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         let access = libc::PROT_READ | libc::PROT_WRITE;
@@ -85,6 +90,16 @@ impl<T: Plain> Buffer<T> {
         assert!(index <= self.len, "element {index} of a buffer of {}", self.len);
         // SAFETY: within the mapping or one past its end.
         unsafe { self.start.as_ptr().add(index) }
+    }
+
+    /// Gives the memory back to the system. The mapping stays, and holds zeros from here on.
+    pub fn discard(&mut self) {
+        let bytes = Self::bytes(self.len);
+        if bytes > 0 {
+            // SAFETY: our own mapping, borrowed alone; zeros are valid elements. Where the advice
+            // is refused, the memory only stays in use.
+            unsafe { libc::madvise(self.start.as_ptr().cast(), bytes, libc::MADV_DONTNEED) };
+        }
     }
 
     /// All elements.

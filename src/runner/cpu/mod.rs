@@ -24,11 +24,12 @@ pub use isa::{Isa, UnknownIsa};
 pub use memory::CpuMemory;
 
 use crate::model::{Dims, WeightError, Weights};
-use crate::runner::{Backend, BackendError, Limits, RowSink, StepBatch, StepTiming};
+use crate::runner::{Backend, BackendError, Limits, Parts, RowSink, StepBatch, StepTiming};
 use forward::Forward;
 use kernels::{Kernels, MAX_HEAD_DIM};
 use memory::{Buffer, Paging};
 use pool::Pool;
+use std::sync::Arc;
 use std::time::Instant;
 use step::Step;
 use weights::Model;
@@ -55,6 +56,9 @@ pub struct CpuBackend {
     isa: Isa,
     forward: Forward,
     step: Step,
+    /// Where released weights come from again; `None`: nothing is released.
+    source: Option<Arc<dyn Weights + Send + Sync>>,
+    weights_are_released: bool,
 }
 
 impl CpuBackend {
@@ -93,7 +97,13 @@ impl CpuBackend {
             slots: Vec::with_capacity(work.rows),
             work,
         };
-        Ok(Self { limits, isa, forward, step: Step::new(&limits) })
+        let step = Step::new(&limits);
+        Ok(Self { limits, isa, forward, step, source: None, weights_are_released: false })
+    }
+
+    /// The same backend, which can sleep: weights that it gives back are read from `source` again.
+    pub fn sleeping(self, source: Arc<dyn Weights + Send + Sync>) -> Self {
+        Self { source: Some(source), ..self }
     }
 
     /// What [`CpuBackend::new`] will map: exact, before anything is.
@@ -171,6 +181,34 @@ impl Backend for CpuBackend {
         let start = Instant::now();
         let in_sink = self.forward.run(&self.step, sink);
         Ok(StepTiming { device: start.elapsed().saturating_sub(in_sink) })
+    }
+
+    fn can_release(&self) -> bool {
+        self.source.is_some()
+    }
+
+    fn release(&mut self, parts: Parts) {
+        if self.source.is_none() {
+            log::warn!("sleep gives no memory back without --enable-sleep-mode");
+            return;
+        }
+        if parts.kv_cache {
+            self.forward.kv.discard();
+        }
+        if parts.weights {
+            self.forward.model = Model::released(&self.forward.dims);
+            self.weights_are_released = true;
+        }
+    }
+
+    fn restore(&mut self, parts: Parts) -> Result<(), BackendError> {
+        let wanted = parts.weights && self.weights_are_released;
+        let Some(source) = self.source.as_deref().filter(|_| wanted) else { return Ok(()) };
+        let Forward { pool, kernels, dims, model, .. } = &mut self.forward;
+        *model = Model::load(pool, kernels, dims, source)
+            .map_err(|error| BackendError { backend: "CPU", reason: error.to_string() })?;
+        self.weights_are_released = false;
+        Ok(())
     }
 }
 

@@ -70,6 +70,11 @@ impl PackedMatrix {
         outputs.next_multiple_of(STRIP) * k / 2
     }
 
+    /// A matrix of nothing.
+    pub fn released() -> Self {
+        Self { data: Buffer::empty(), outputs: 0, k: 0 }
+    }
+
     /// Reads and packs a matrix, all threads of `pool` together; each holds 16 rows at a time.
     pub fn load(
         pool: &mut Pool,

@@ -73,6 +73,12 @@ impl Model {
             + Buffer::<f32>::bytes(norms)
     }
 
+    /// No weights and no memory; nothing can be computed with it.
+    pub fn released(dims: &Dims) -> Self {
+        let (lm_head, norms) = (PackedMatrix::released(), Buffer::empty());
+        Self { layers: Vec::new(), lm_head, embedding: None, norms, dims: dims.clone() }
+    }
+
     /// Reads every tensor once and packs it.
     pub fn load(
         pool: &mut Pool,

@@ -27,6 +27,20 @@ pub struct Snapshot<'a> {
     /// Requests refused because of `--max-num-queued-reqs`.
     pub rejected_reqs: u64,
     pub step_histograms: Steps<'a>,
+    pub sleep: SleepState,
+}
+
+/// Whether the engine sleeps, and what it has given back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SleepState {
+    #[default]
+    Awake,
+    /// It only makes no steps.
+    Paused,
+    /// Level 1.
+    WeightsOffloaded,
+    /// Level 2.
+    DiscardAll,
 }
 
 impl<'a> Snapshot<'a> {
@@ -47,6 +61,7 @@ impl<'a> Snapshot<'a> {
             finished: Finished::default(),
             rejected_reqs: 0,
             step_histograms,
+            sleep: SleepState::Awake,
         }
     }
 }
@@ -118,11 +133,16 @@ impl EnginePage<'_> {
             "reason",
             &[("capacity", capacity as f64), ("deferred", now.deferred as f64)],
         );
+        let is = |state| f64::from(u8::from(now.sleep == state));
         self.gauges_by(
             "vllm:engine_sleep_state",
             "1 for the state that the engine is in.",
             "sleep_state",
-            &[("awake", 1.0), ("weights_offloaded", 0.0), ("discard_all", 0.0)],
+            &[
+                ("awake", is(SleepState::Awake)),
+                ("weights_offloaded", is(SleepState::WeightsOffloaded)),
+                ("discard_all", is(SleepState::DiscardAll)),
+            ],
         );
         let help = "Share of KV blocks that requests hold, 0 to 1.";
         self.gauge("vllm:kv_cache_usage_perc", help, now.kv_cache_usage);

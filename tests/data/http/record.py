@@ -5,12 +5,15 @@
         --block-size 64 --enable-prompt-tokens-details --port 8391
     python3 record.py 127.0.0.1:8391 > replies.jsonl
 
-What concerns every request is a recording of its own:
+What concerns every request, and what operators ask, are recordings of their own:
 
     vllm serve models/qwen3-tiny --served-model-name qwen3-tiny --max-model-len 4096 \
         --block-size 64 --enable-request-id-headers --api-key secret --root-path /api \
         --allowed-origins '["http://a.example", "http://b.example"]' --port 8391
     python3 record.py 127.0.0.1:8391 --transport > transport.jsonl
+    VLLM_SERVER_DEV_MODE=1 vllm serve models/qwen3-tiny --served-model-name qwen3-tiny \
+        --max-model-len 4096 --block-size 64 --enable-tokenizer-info-endpoint --port 8391
+    python3 record.py 127.0.0.1:8391 --operations > operations.jsonl
 
 Each line is a fact: what was sent, which status and body came back. `tests/http_api/golden.rs`
 sends the same bytes to Glassbox and compares. Replies that hold ids, times or generated text are
@@ -26,6 +29,9 @@ from requests_base import cases
 if "--transport" in sys.argv:
     sys.argv.remove("--transport")
     import requests_transport  # noqa
+elif "--operations" in sys.argv:
+    sys.argv.remove("--operations")
+    import requests_operations  # noqa
 else:
     import requests_bodies, requests_types, requests_ranges  # noqa
     import requests_prompts, requests_replies  # noqa
