@@ -10,6 +10,7 @@ use glassbox::runner::sim::{SimBackend, SimConfig};
 use glassbox::scheduler::SchedulerConfig;
 use glassbox::types::{Clock, HashAlgo, Policy, SamplingParams, SharedTimeline, TimelineRoom};
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const PROMPT: usize = 512;
@@ -49,7 +50,8 @@ fn engine(seqs: usize) -> (Core, Vec<Generation>) {
         .map(|i| {
             let request = NewRequest {
                 prompt: (0..PROMPT as u32).map(|t| t * 7 + i as u32).collect(),
-                params: SamplingParams::greedy(600),
+                params: Arc::new(SamplingParams::greedy(600)),
+                number: 0,
                 priority: 0,
                 cache_salt: None,
                 session: None,

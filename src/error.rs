@@ -92,6 +92,11 @@ impl ApiError {
         Self::new(501, "NotImplementedError", format!("{what} is not supported by this server."))
     }
 
+    /// Something that vLLM does for other models only.
+    pub fn not_supported(message: impl Into<String>) -> Self {
+        Self::new(501, "NotImplementedError", message)
+    }
+
     /// More requests are in flight than `--max-num-queued-reqs` allows.
     pub fn overloaded() -> Self {
         let message = "The engine is currently busy and cannot accept new requests. \

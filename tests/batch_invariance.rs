@@ -115,7 +115,8 @@ impl Ask {
         params.prompt_logprobs = self.prompt_logprobs.then_some(1);
         let request = NewRequest {
             prompt: Arc::from(self.prompt.as_slice()),
-            params,
+            params: Arc::new(params),
+            number: 0,
             priority: 0,
             cache_salt: None,
             session: None,

@@ -287,6 +287,7 @@ fn frontend(raw: &Raw, env: &Env) -> Result<FrontendSettings, String> {
         },
         return_tokens_as_token_ids: raw.is_on("--return-tokens-as-token-ids"),
         prompt_tokens_details: raw.is_on("--enable-prompt-tokens-details"),
+        per_request_metrics: raw.is_on("--enable-per-request-metrics"),
         force_include_usage: raw.is_on("--enable-force-include-usage"),
         request_id_headers: raw.is_on("--enable-request-id-headers"),
         fingerprint: fingerprint(raw)?,

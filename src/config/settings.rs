@@ -134,6 +134,7 @@ pub struct FrontendSettings {
     pub chat_template_content_format: Option<ContentFormat>,
     pub return_tokens_as_token_ids: bool,
     pub prompt_tokens_details: bool,
+    pub per_request_metrics: bool,
     pub force_include_usage: bool,
     pub request_id_headers: bool,
     pub fingerprint: Fingerprint,

@@ -5,11 +5,11 @@ use super::control::Control;
 use super::handle::{EngineHandle, NewRequest};
 use super::inbox::Message;
 use super::request::Request;
-use super::sampling::{RowResult, Sampling};
-use super::status::{Counters, Status};
+use super::sampling::{RowResult, Sampling, count_sample, take_sample};
+use super::status::Status;
 use crate::kv::{BlockHasher, KvCache};
 use crate::runner::{Backend, BackendError, StepBatch, StepTiming};
-use crate::sampler::{Sampled, Sampler};
+use crate::sampler::Sampler;
 use crate::scheduler::{Scheduler, Sequence, Slot, StepPlan, Work};
 use crate::types::{
     Clock, FinishReason, Generated, KvEvent, KvEventBatch, KvEventSink, Moment, RequestId,
@@ -153,9 +153,7 @@ impl Core {
         new: NewRequest,
         events: UnboundedSender<Generated>,
     ) {
-        // Each request draws from its own stream, whatever else is in the engine.
-        let drawn_seed = splitmix64(self.config.seed ^ splitmix64(id.0));
-        let mut request = Request::new(&new, self.backend.limits().vocab_size, drawn_seed, events);
+        let mut request = Request::new(id, &new, self.config.seed, events);
         request.queued(self.clock.now(), &self.waits);
         if self.aborting {
             self.status.counters.count_finish(FinishReason::Abort);
@@ -169,12 +167,12 @@ impl Core {
 
     /// Puts a request in the scheduler's queue.
     pub(super) fn enqueue(&mut self, id: RequestId, new: NewRequest, request: Request) {
-        let mut sequence = Sequence::new(id, &new.prompt, new.params.max_tokens as usize);
+        let mut sequence = Sequence::new(id, new.prompt, new.params.max_tokens as usize);
         sequence.priority = new.priority;
         sequence.salt = new.cache_salt;
         sequence.session = new.session;
         sequence.reports_prefix = new.reports_prefix;
-        sequence.may_hit = self.kv.shares_prefixes() && new.params.prompt_logprobs.is_none();
+        sequence.may_hit = self.kv.shares_prefixes() && new.params.reads_prefix_cache();
         let slot = self.scheduler.add(sequence);
         if slot == self.requests.len() {
             self.requests.push(None);
@@ -229,6 +227,7 @@ impl Core {
 
     /// Notes who lost and who got a place in the step that begins.
     fn count_plan(&mut self, begin: Moment) {
+        let vocab = self.backend.limits().vocab_size;
         let counters = &self.status.counters;
         counters.preemptions.fetch_add(self.plan.preempted.len() as u64, Relaxed);
         for &slot in &self.plan.preempted {
@@ -236,7 +235,8 @@ impl Core {
         }
         for &slot in &self.plan.admitted {
             let sequence = self.scheduler.sequence(slot);
-            in_use(&mut self.requests, slot).admitted(begin, sequence.cached, &self.waits);
+            let request = in_use(&mut self.requests, slot);
+            request.admitted(begin, sequence.prompt(), (vocab, sequence.cached), &self.waits);
             if sequence.may_hit && sequence.preemptions == 0 {
                 counters.prefix_cache_queries.fetch_add(sequence.tokens.len() as u64, Relaxed);
                 counters.prefix_cache_hits.fetch_add(sequence.cached as u64, Relaxed);
@@ -315,10 +315,14 @@ impl Core {
     pub(super) fn end_all(&mut self, reason: FinishReason) {
         for slot in 0..self.requests.len() {
             if self.requests[slot].is_some() {
-                self.remove(slot).send_end(reason);
-                self.status.counters.count_finish(reason);
+                self.end(slot, reason);
             }
         }
+    }
+
+    fn end(&mut self, slot: Slot, reason: FinishReason) {
+        self.remove(slot).send_end(reason);
+        self.status.counters.count_finish(reason);
     }
 
     /// Tells everyone that the engine is gone.
@@ -342,42 +346,4 @@ impl Core {
 /// The request in a slot of the plan.
 pub(super) fn in_use(requests: &mut [Option<Request>], slot: Slot) -> &mut Request {
     requests[slot].as_mut().expect("planned slots are in use")
-}
-
-/// Counts the token that `sequence` is about to get, and with the first one its prompt. Returns
-/// how many tokens that was.
-fn count_sample(counters: &Counters, sequence: &Sequence) -> u64 {
-    let mut tokens = 1;
-    if sequence.output().is_empty() {
-        tokens += (sequence.prompt_len - sequence.cached.min(sequence.prompt_len)) as u64;
-        counters.prompt_tokens.fetch_add(sequence.prompt_len as u64, Relaxed);
-        counters.prompt_tokens_cached.fetch_add(sequence.cached as u64, Relaxed);
-    }
-    tokens
-}
-
-/// Appends a token that was sampled in the step that ended `at` to its sequence and sends it. True
-/// when the generation is over.
-fn take_sample(
-    sequence: &mut Sequence,
-    request: &mut Request,
-    sampled: Sampled,
-    at: Moment,
-    max_model_len: usize,
-) -> bool {
-    let token = sampled.token;
-    sequence.tokens.push(token);
-    let (count, len) = (sequence.output().len(), sequence.tokens.len());
-    let finish = request.finish_after(token, count, len, max_model_len);
-    let is_over = finish.is_some();
-    let heard = request.send_token(sampled, at, finish, sequence.cached);
-    is_over || !heard
-}
-
-/// A bijection that scatters neighbouring numbers.
-fn splitmix64(mut x: u64) -> u64 {
-    x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }

@@ -17,7 +17,9 @@ use tokio::sync::oneshot;
 /// only ids of the vocabulary.
 pub struct NewRequest {
     pub prompt: Arc<[Token]>,
-    pub params: SamplingParams,
+    pub params: Arc<SamplingParams>,
+    /// Which of the generations of one prompt it is: each adds its number to the seed.
+    pub number: u32,
     /// Lower is sooner; only the priority policy looks at it.
     pub priority: i64,
     /// Mixed into the first block's hash, so that only requests with the same salt share blocks.
@@ -99,6 +101,11 @@ impl EngineHandle {
         self.shared.status.clock()
     }
 
+    /// Ends some generations with finish reason `abort`; their readers hear of it.
+    pub fn abort(&self, ids: Vec<RequestId>) {
+        let _ = self.inbox.send(Message::Abort(ids));
+    }
+
     /// Ends everything in flight with finish reason `abort`, as vLLM does when it shuts down;
     /// requests that come later end the same way.
     pub fn abort_all(&self) {
@@ -113,11 +120,6 @@ impl EngineHandle {
     /// Lets the engine thread end once nothing is in flight.
     pub fn stop(&self) {
         let _ = self.inbox.send(Message::Stop);
-    }
-
-    /// Ends these generations with finish reason `abort`.
-    pub fn abort(&self, generations: Vec<RequestId>) {
-        let _ = self.inbox.send(Message::Abort(generations));
     }
 
     /// Holds requests that come; done when those in flight are treated as `mode` says, and the

@@ -17,6 +17,8 @@ pub enum Message {
     },
     /// The client is gone; nothing more is sent for this request.
     Cancel(RequestId),
+    /// End these with finish reason `abort`; those that have ended are none of them.
+    Abort(Vec<RequestId>),
     /// End everything in flight with finish reason `abort`; later requests end the same way.
     AbortAll,
     /// Later requests end with finish reason `abort`; what is in flight goes on.
@@ -24,8 +26,6 @@ pub enum Message {
     /// Forget all cached blocks; answers whether that was possible (no block is held). With
     /// `preempt` those that run give theirs up first.
     ResetPrefixCache { preempt: bool, reply: Reply<bool> },
-    /// End these with finish reason `abort`.
-    Abort(Vec<RequestId>),
     /// Pause, sleep and their opposites.
     Control(Command),
     /// End the thread once nothing is in flight.

@@ -3,15 +3,22 @@
 use super::handle::NewRequest;
 use crate::sampler::{Sampled, SamplerState};
 use crate::types::{
-    Finish, FinishReason, Generated, Moment, Phase, SamplingParams, SharedTimeline, StepEvent,
-    StopReason, Token, TokenLogprobs, Waits,
+    Finish, FinishReason, Generated, Moment, Phase, RequestId, SamplingParams, SharedTimeline,
+    StepEvent, StopReason, Token, TokenLogprobs, Waits,
 };
+use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
+
+/// vLLM's stop reason of an output that repeats itself.
+const REPETITION_DETECTED: &str = "repetition_detected";
 
 /// One generation in the engine.
 pub struct Request {
-    params: SamplingParams,
-    state: SamplerState,
+    params: Arc<SamplingParams>,
+    drawn_seed: u64,
+    number: u32,
+    /// `None` until it is admitted: those that wait, which may be many, hold nothing of their own.
+    state: Option<SamplerState>,
     events: UnboundedSender<Generated>,
     /// Log-probabilities of prompt tokens, collected over the chunks; taken when they are sent.
     prompt_logprobs: Option<Vec<TokenLogprobs>>,
@@ -29,11 +36,11 @@ pub struct Request {
 }
 
 impl Request {
-    /// `drawn_seed` is used when the request has no seed.
+    /// `engine_seed` seeds the draws of a request without a seed.
     pub fn new(
+        id: RequestId,
         request: &NewRequest,
-        vocab: usize,
-        drawn_seed: u64,
+        engine_seed: u64,
         events: UnboundedSender<Generated>,
     ) -> Self {
         let params = request.params.clone();
@@ -41,7 +48,10 @@ impl Request {
         let (notes_prefill, notes_decode) =
             request.timeline.write(|t| (t.prefill_steps.has_room(), t.decode_steps.has_room()));
         Self {
-            state: SamplerState::new(&params, &request.prompt, vocab, drawn_seed),
+            // Each request draws from its own stream, whatever else is in the engine.
+            drawn_seed: splitmix64(engine_seed ^ splitmix64(id.0)),
+            number: request.number,
+            state: None,
             events,
             prompt_logprobs: wants_prompt.then(Vec::new),
             unscored: if wants_prompt && request.prompt.len() > 1 { 0 } else { usize::MAX },
@@ -83,7 +93,7 @@ impl Request {
 
     /// The parts the sampler needs.
     pub fn sampling(&self) -> (&SamplingParams, &SamplerState) {
-        (&self.params, &self.state)
+        (&self.params, self.state.as_ref().expect("it was admitted"))
     }
 
     /// The engine has it now.
@@ -93,7 +103,17 @@ impl Request {
     }
 
     /// It has a place in the step that begins at `at`; `cached` of its tokens need no computing.
-    pub fn admitted(&mut self, at: Moment, cached: usize, waits: &Waits) {
+    pub fn admitted(
+        &mut self,
+        at: Moment,
+        prompt: &[Token],
+        (vocab, cached): (usize, usize),
+        waits: &Waits,
+    ) {
+        if self.state.is_none() {
+            let state = SamplerState::new(&self.params, prompt, vocab, self.drawn_seed);
+            self.state = Some(state.numbered(self.number));
+        }
         let waits = waits.since(&self.waits);
         self.timeline.write(|timeline| {
             if timeline.scheduled.is_none() {
@@ -144,7 +164,9 @@ impl Request {
         finish: Option<Finish>,
         cached: usize,
     ) -> bool {
-        self.state.accept(sampled.token);
+        if let Some(state) = &mut self.state {
+            state.accept(sampled.token);
+        }
         if !std::mem::replace(&mut self.announced, true) {
             let logprobs = self.prompt_logprobs.take();
             let _ = self.events.send(Generated::Prompt { cached: cached as u32, logprobs });
@@ -158,15 +180,15 @@ impl Request {
         let _ = self.events.send(Generated::End(Finish { reason, stop: None }));
     }
 
-    /// Whether `token`, the `count`-th of the output of a sequence that is now `len` tokens long,
-    /// ends the generation. vLLM's order: end token, stop tokens, length.
+    /// Whether the last token of `output`, that of a sequence that is now `len` tokens long, ends
+    /// the generation. vLLM's order: end token, stop tokens, length, repetition.
     pub fn finish_after(
         &self,
-        token: Token,
-        count: usize,
+        output: &[Token],
         len: usize,
         max_model_len: usize,
     ) -> Option<Finish> {
+        let (&token, count) = (output.last()?, output.len());
         if count < self.params.min_tokens as usize && len < max_model_len {
             return None;
         }
@@ -178,6 +200,19 @@ impl Request {
             return stop(Some(StopReason::Token(token)));
         }
         let full = count >= self.params.max_tokens as usize || len >= max_model_len;
-        full.then_some(Finish { reason: FinishReason::Length, stop: None })
+        if full {
+            return Some(Finish { reason: FinishReason::Length, stop: None });
+        }
+        let repeats = self.params.repetition.is_some_and(|rule| rule.is_at_end_of(output));
+        let stop = || Some(StopReason::Text(REPETITION_DETECTED.to_owned()));
+        repeats.then(|| Finish { reason: FinishReason::Repetition, stop: stop() })
     }
+}
+
+/// A bijection that scatters neighbouring numbers.
+fn splitmix64(mut x: u64) -> u64 {
+    x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
 }

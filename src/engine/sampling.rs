@@ -1,11 +1,12 @@
 //! From the rows of a step to tokens.
 
 use super::request::Request;
-use super::status::Status;
+use super::status::{Counters, Status};
 use crate::runner::{RowSink, StepBatch};
 use crate::sampler::{Sampled, Sampler};
-use crate::scheduler::{Scheduler, Work};
-use crate::types::{Token, TokenLogprobs};
+use crate::scheduler::{Scheduler, Sequence, Work};
+use crate::types::{Moment, Token, TokenLogprobs};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// What a row of logits became.
 pub enum RowResult {
@@ -32,8 +33,7 @@ impl RowSink for Sampling<'_> {
         let sequence = self.scheduler.sequence(slot);
         let request = self.requests[slot].as_ref().expect("planned slots are in use");
         let position = self.batch.positions[row.row as usize] as usize;
-        let prompt = &sequence.tokens[..sequence.prompt_len];
-        let result = match request.scored_token(position, prompt) {
+        let result = match request.scored_token(position, sequence.prompt()) {
             Some((token, top)) => RowResult::Scored(self.sampler.score(token, top, logits)),
             None => {
                 let (params, state) = request.sampling();
@@ -51,4 +51,33 @@ impl RowSink for Sampling<'_> {
     fn progress(&mut self) {
         self.status.progress(true);
     }
+}
+
+/// Counts the token that `sequence` is about to get, and with the first one its prompt. Returns
+/// how many tokens that was.
+pub fn count_sample(counters: &Counters, sequence: &Sequence) -> u64 {
+    let mut tokens = 1;
+    if sequence.output().is_empty() {
+        tokens += (sequence.prompt_len - sequence.cached.min(sequence.prompt_len)) as u64;
+        counters.prompt_tokens.fetch_add(sequence.prompt_len as u64, Relaxed);
+        counters.prompt_tokens_cached.fetch_add(sequence.cached as u64, Relaxed);
+    }
+    tokens
+}
+
+/// Appends a token that was sampled in the step that ended `at` to its sequence and sends it. True
+/// when the generation is over.
+pub fn take_sample(
+    sequence: &mut Sequence,
+    request: &mut Request,
+    sampled: Sampled,
+    at: Moment,
+    max_model_len: usize,
+) -> bool {
+    sequence.tokens.push(sampled.token);
+    let len = sequence.tokens.len();
+    let finish = request.finish_after(sequence.output(), len, max_model_len);
+    let is_over = finish.is_some();
+    let heard = request.send_token(sampled, at, finish, sequence.cached);
+    is_over || !heard
 }

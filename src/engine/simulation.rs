@@ -12,8 +12,8 @@ use crate::runner::{Backend, BackendError, Limits, RowSink, StepBatch, StepTimin
 use crate::sampler::{Sampler, SamplerState};
 use crate::scheduler::SchedulerConfig;
 use crate::types::{
-    BlockHash, Clock, FinishReason, Generated, HashAlgo, Moment, Policy, SamplingParams,
-    SharedTimeline, StopReason, TimelineRoom, Token, TokenLogprobs,
+    BlockHash, Clock, FinishReason, Generated, HashAlgo, Moment, Policy, Repetition,
+    SamplingParams, SharedTimeline, StopReason, TimelineRoom, Token, TokenLogprobs,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -133,10 +133,16 @@ fn request(dice: &mut Dice, limits: &Limits, max_model_len: usize, now: Moment) 
         params.repetition_penalty = dice.pick(&[1.0, 1.2]);
     }
     params.logprobs = dice.chance(20).then_some(2);
+    params.logprob_token_ids = dice.chance(20).then(|| [3, 1].into());
     params.prompt_logprobs = dice.chance(15).then_some(1);
+    params.repetition = dice.chance(20).then(|| Repetition {
+        min_pattern: dice.range(1, 2),
+        max_pattern: dice.range(1, 4),
+        min_count: dice.range(2, 3),
+    });
     if dice.chance(30) {
         params.eos = Some(0);
-        params.stop_token_ids = vec![1];
+        params.stop_token_ids = [1].into();
         params.min_tokens = dice.range(0, params.max_tokens as usize) as u32;
     }
     let room = TimelineRoom {
@@ -147,7 +153,8 @@ fn request(dice: &mut Dice, limits: &Limits, max_model_len: usize, now: Moment) 
     let cache_salt = dice.chance(20).then(|| Arc::from("tenant"));
     NewRequest {
         prompt,
-        params,
+        params: Arc::new(params),
+        number: dice.range(0, 2) as u32,
         priority: dice.range(0, 2) as i64,
         cache_salt,
         session: None,
@@ -168,7 +175,8 @@ struct Outcome {
 fn alone(request: &NewRequest, limits: &Limits) -> Outcome {
     let params = &request.params;
     let mut sampler = Sampler::new(limits.vocab_size);
-    let mut state = SamplerState::new(params, &request.prompt, limits.vocab_size, 0);
+    let state = SamplerState::new(params, &request.prompt, limits.vocab_size, 0);
+    let mut state = state.numbered(request.number);
     let mut logits = vec![0.0; limits.vocab_size];
     let mut outcome = Outcome::default();
     let (mut context, mut output) = (0, Vec::new());
@@ -196,12 +204,23 @@ fn alone(request: &NewRequest, limits: &Limits) -> Outcome {
             Some((FinishReason::Stop, None))
         } else if params.stop_token_ids.contains(&sampled.token) {
             Some((FinishReason::Stop, Some(StopReason::Token(sampled.token))))
+        } else if output.len() == params.max_tokens as usize {
+            Some((FinishReason::Length, None))
         } else {
-            let full = output.len() == params.max_tokens as usize;
-            full.then_some((FinishReason::Length, None))
+            let stop = || Some(StopReason::Text("repetition_detected".to_owned()));
+            repeats(params.repetition, &output).then(|| (FinishReason::Repetition, stop()))
         };
     }
     outcome
+}
+
+/// The rule as vLLM words it: the last tokens, pattern by pattern.
+fn repeats(rule: Option<Repetition>, output: &[Token]) -> bool {
+    let Some(Repetition { min_pattern, max_pattern, min_count }) = rule else { return false };
+    (min_pattern..=max_pattern).filter(|length| length * min_count <= output.len()).any(|length| {
+        let pattern = &output[output.len() - length..];
+        output.rchunks(length).take(min_count).all(|part| part == pattern)
+    })
 }
 
 /// A generation under way, and what it must come to.

@@ -33,7 +33,7 @@ pub struct Counters {
     pub steps: AtomicU64,
     /// Reservations that were refused because too many requests were in flight.
     pub rejected: AtomicU64,
-    finished: [AtomicU64; 4],
+    finished: [AtomicU64; 5],
 }
 
 impl Counters {

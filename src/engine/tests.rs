@@ -56,7 +56,8 @@ fn sim() -> SimConfig {
 fn request(max_tokens: u32) -> NewRequest {
     NewRequest {
         prompt: Arc::from([1, 2, 3].as_slice()),
-        params: SamplingParams::greedy(max_tokens),
+        params: Arc::new(SamplingParams::greedy(max_tokens)),
+        number: 0,
         priority: 0,
         cache_salt: None,
         session: None,

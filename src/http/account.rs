@@ -1,6 +1,7 @@
 //! What is seen of one generation from outside the engine: its tokens, and how it ended.
 
 use super::call::Call;
+use super::timing::RequestTiming;
 use crate::telemetry::metrics::FinishedRequest;
 use crate::telemetry::request::{GenerationRecord, Outcome, Resolved};
 use crate::types::{FinishReason, Moment, SamplingParams, SharedTimeline, Timeline};
@@ -44,12 +45,13 @@ pub struct Account {
 }
 
 impl Account {
-    /// Of a generation that is about to be handed over. `id` is vLLM's external request id.
+    /// Of the `number`th generation of a prompt, which is about to be handed over. `id` is vLLM's
+    /// external request id.
     pub fn open(
         call: &Call,
         siblings: &Arc<Siblings>,
         id: &str,
-        params: &SamplingParams,
+        (params, number): (&SamplingParams, u32),
         prompt_tokens: usize,
     ) -> Self {
         let resolved = || Resolved {
@@ -59,7 +61,7 @@ impl Account {
             frequency_penalty: params.frequency_penalty,
             presence_penalty: params.presence_penalty,
             max_tokens: params.max_tokens,
-            seed: params.seed,
+            seed: params.seed.map(|seed| seed.wrapping_add(i64::from(number))),
         };
         Self {
             siblings: siblings.clone(),
@@ -95,17 +97,23 @@ impl Account {
         self.tokens += 1;
     }
 
+    /// It has come to its end; gives its times.
+    pub fn finished(&mut self, reason: FinishReason) -> RequestTiming {
+        self.close(Outcome::Finished(reason))
+    }
+
     /// It is over.
-    pub fn close(&mut self, outcome: Outcome) {
+    pub fn close(&mut self, outcome: Outcome) -> RequestTiming {
         if std::mem::replace(&mut self.is_closed, true) {
-            return;
+            return RequestTiming::default();
         }
         let closed = self.call.clock().now();
         let timeline = self.timeline.take();
-        if let Outcome::Finished(FinishReason::Stop | FinishReason::Length) = outcome {
+        let timing = RequestTiming::new(&timeline, self.last_token, self.tokens);
+        if matches!(outcome, Outcome::Finished(reason) if reason.is_own_end()) {
             self.measure(&timeline, closed);
         }
-        let Some((id, params)) = self.about.take() else { return };
+        let Some((id, params)) = self.about.take() else { return timing };
         let generation = GenerationRecord {
             id,
             params,
@@ -118,6 +126,7 @@ impl Account {
             outcome,
         };
         self.call.note(|record| record.generations.push(generation));
+        timing
     }
 
     /// Adds what vLLM measures of a request that ended by itself.

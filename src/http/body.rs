@@ -99,6 +99,26 @@ pub fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
     if is_json(headers) { Ok(()) } else { Err(ApiError::schema(message, None)) }
 }
 
+/// Decodes the body of an endpoint that vLLM leaves to Python's decoder, whatever its type.
+pub fn python_json(body: &[u8]) -> Result<Json, ApiError> {
+    match json::parse(body) {
+        Ok(document) => Ok(document.root),
+        Err(ParseError::Unreadable) => {
+            Err(ApiError::detail(400, "There was an error parsing the body"))
+        }
+        Err(ParseError::Syntax { message, position }) => {
+            let text = String::from_utf8_lossy(body);
+            let before = text.chars().take(position);
+            let line = before.clone().filter(|c| *c == '\n').count() + 1;
+            let column = before.fold(1, |column, c| if c == '\n' { 1 } else { column + 1 });
+            let message = format!(
+                "JSON decode error: {message}: line {line} column {column} (char {position})"
+            );
+            Err(ApiError::schema(message, None))
+        }
+    }
+}
+
 fn missing() -> ApiError {
     let message = "1 validation error:\n  {'type': 'missing', 'loc': 'body', \
                    'msg': 'Field required', 'input': 'None'}";

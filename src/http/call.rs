@@ -2,7 +2,7 @@
 
 use super::frontend::Frontend;
 use super::headers::{session, session_header};
-use super::request::{GenerateFields, Sampling};
+use super::request::GenerateFields;
 use crate::error::ApiError;
 use crate::telemetry::metrics::{Metrics, RequestMetrics};
 use crate::telemetry::request::{Api, Failure, RequestRecord, timeline_room};
@@ -62,11 +62,11 @@ impl Call {
     }
 
     /// What it comes to for the engine.
-    pub fn resolved(&self, response_id: &str, sampling: &Sampling) {
+    pub fn resolved(&self, response_id: &str, n: usize, stop: &[String]) {
         self.note(|record| {
             record.asked.response_id = response_id.to_owned();
-            record.asked.n = sampling.n;
-            record.asked.stop.clone_from(&sampling.stop);
+            record.asked.n = n;
+            record.asked.stop = stop.to_vec();
         });
     }
 

@@ -2,7 +2,8 @@
 
 use super::frontend::Frontend;
 use super::request::{
-    CHAT_SCHEMA, COMPLETION_SCHEMA, DETOKENIZE_SCHEMA, PROMPT_SCHEMA, TOKENIZE_TEXT_SCHEMA,
+    BATCH_SCHEMA, CHAT_SCHEMA, COMPLETION_SCHEMA, DECISION_SCHEMA, DETOKENIZE_SCHEMA,
+    GENERATE_SCHEMA, PROMPT_SCHEMA, SCORING_SCHEMA, TOKENIZE_TEXT_SCHEMA,
 };
 use super::respond;
 use super::routes::shown;
@@ -135,6 +136,21 @@ const ABOUT: &[About] = &[
         Some("ChatCompletionRequest"),
     ),
     about("/v1/completions/render", "What prompts come to, in tokens.", Some("CompletionRequest")),
+    about(
+        "/v1/chat/completions/batch",
+        "Answers several conversations.",
+        Some("BatchChatCompletionRequest"),
+    ),
+    about("/v1/chat/completions/derender", "Generated tokens as a chat's reply.", None),
+    about("/v1/completions/derender", "Generated tokens as a completion.", None),
+    about("/inference/v1/generate", "Goes on with tokens.", Some("GenerateRequest")),
+    about("/inference/v1/abort_requests", "Ends requests by their ids.", None),
+    about(
+        "/generative_scoring",
+        "How likely labels are to follow prompts.",
+        Some("GenerativeScoringRequest"),
+    ),
+    about("/v1/systemone", "Answers questions with one token each.", Some("SystemOneRequest")),
     about("/tokenize", "The tokens of a text or a conversation.", Some("TokenizeRequest")),
     about("/detokenize", "The text of tokens.", Some("DetokenizeRequest")),
     about("/tokenizer_info", "The tokenizer's settings.", None),
@@ -210,6 +226,10 @@ fn schemas() -> Value {
     json!({
         "ChatCompletionRequest": named("ChatCompletionRequest", &CHAT_SCHEMA),
         "CompletionRequest": named("CompletionRequest", &COMPLETION_SCHEMA),
+        "BatchChatCompletionRequest": named("BatchChatCompletionRequest", &BATCH_SCHEMA),
+        "GenerateRequest": named("GenerateRequest", &GENERATE_SCHEMA),
+        "GenerativeScoringRequest": named("GenerativeScoringRequest", &SCORING_SCHEMA),
+        "SystemOneRequest": named("SystemOneRequest", &DECISION_SCHEMA),
         "TokenizeCompletionRequest": named("TokenizeCompletionRequest", &TOKENIZE_TEXT_SCHEMA),
         "TokenizeChatRequest": named("TokenizeChatRequest", &PROMPT_SCHEMA),
         "TokenizeRequest": either(["TokenizeCompletionRequest", "TokenizeChatRequest"]),

@@ -1,55 +1,28 @@
 //! The generations behind one request, merged: every prompt's `n` replies, as text.
 
+mod part;
+
+pub use part::{Emission, Output};
+
 use super::account::{Account, Siblings};
+use super::beam::Search;
 use super::call::Call;
 use super::frontend::Frontend;
-use super::headers::session;
+use super::headers::{PRIORITY, session};
 use super::in_flight::Noted;
+use super::json::Int;
 use super::prompt::TokenPrompt;
-use super::request::{Described, GenerateFields, Sampling};
+use super::request::{BeamParams, Described, GenerateFields, Sampling, python_int};
 use super::request_log::{FanoutLog, RequestLog};
-use crate::engine::{Generation, NewRequest, Refused, Reservation};
+use super::timing::RequestTiming;
+use crate::engine::{NewRequest, Refused, Reservation};
 use crate::error::ApiError;
-use crate::telemetry::request::Outcome;
-use crate::text::{OutputText, PositionTexts, TextOptions, TokenTexts};
-use crate::types::{Finish, FinishReason, Generated, PromptLogprobs, Token};
+use crate::types::{PromptLogprobs, SamplingParams};
 use axum::http::HeaderMap;
+use futures_util::future::try_join_all;
+use part::Part;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-
-/// When the output of a generation is handed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Emission {
-    /// With the first token, then with every so many, then at the end.
-    Every(usize),
-    AtEnd,
-}
-
-/// What a generation gave since its output was last handed on.
-#[derive(Debug, Default)]
-pub struct Output {
-    pub tokens: Vec<Token>,
-    pub text: String,
-    /// One for each token, when they were asked for.
-    pub logprobs: Vec<PositionTexts>,
-    pub finish: Option<Finish>,
-    /// Tokens since the start.
-    pub total_tokens: usize,
-}
-
-/// One generation.
-struct Part {
-    /// `None` once it has ended.
-    generation: Option<Generation>,
-    text: OutputText,
-    texts: Option<TokenTexts>,
-    output: Output,
-    account: Account,
-    cached: u32,
-    prompt_logprobs: Option<PromptLogprobs>,
-    /// For those who abort it by its id.
-    _noted: Option<Noted>,
-}
 
 /// A prompt with what to do with it.
 pub struct Job {
@@ -57,12 +30,19 @@ pub struct Job {
     pub sampling: Sampling,
 }
 
+/// By what vLLM's engine knows each prompt: the reply's id, with its number or without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbering {
+    Dash,
+    Underscore,
+    None,
+}
+
 /// Where a request came from.
 pub struct Origin<'a> {
     /// The reply's id.
     pub id: &'a str,
-    /// Whether vLLM's engine knows each prompt by the reply's id and its own number.
-    pub numbers_prompts: bool,
+    pub numbers: Numbering,
     pub headers: &'a HeaderMap,
     pub call: Call,
     /// `None` when requests are not logged.
@@ -72,9 +52,10 @@ pub struct Origin<'a> {
 impl Origin<'_> {
     /// The id of a prompt in vLLM's engine.
     fn engine_id(&self, prompt: usize) -> String {
-        match self.numbers_prompts {
-            true => format!("{}-{prompt}", self.id),
-            false => self.id.to_owned(),
+        match self.numbers {
+            Numbering::Dash => format!("{}-{prompt}", self.id),
+            Numbering::Underscore => format!("{}_{prompt}", self.id),
+            Numbering::None => self.id.to_owned(),
         }
     }
 }
@@ -84,6 +65,10 @@ pub struct Fanout {
     log: Option<FanoutLog>,
     call: Call,
     parts: Vec<Part>,
+    /// One for each prompt.
+    in_flight: Vec<Noted>,
+    /// One reply to one prompt was asked for.
+    is_single: bool,
     emission: Emission,
     /// The part to ask first, so that none waits behind a faster one.
     turn: usize,
@@ -94,7 +79,7 @@ pub struct Fanout {
 impl Drop for Fanout {
     fn drop(&mut self) {
         if let Some(log) = &self.log {
-            log.dropped(self.parts.iter().map(|part| part.generation.is_some()));
+            log.dropped(self.parts.iter().map(|part| part.is_open()));
         }
     }
 }
@@ -119,7 +104,7 @@ impl Frontend {
         jobs: Vec<Job>,
     ) -> Result<Fanout, ApiError> {
         let (interval, n) = jobs.first().map_or((1, 1), |job| {
-            origin.call.resolved(origin.id, &job.sampling);
+            origin.call.resolved(origin.id, job.sampling.n, &job.sampling.stop);
             (job.sampling.stream_interval, job.sampling.n)
         });
         let emission = match request.stream {
@@ -128,8 +113,9 @@ impl Frontend {
         };
         let log = origin.log.clone().map(|log| FanoutLog::new(log, n, request.stream));
         let call = origin.call.clone();
-        let mut fanout = Fanout { log, call, parts: Vec::new(), emission, turn: 0, shown: None };
+        let mut fanout = Fanout::new(log, call, emission, n == 1 && jobs.len() == 1);
         let mut first = Some(first);
+        let mut finished = None;
         for (index, job) in jobs.into_iter().enumerate() {
             let id = origin.engine_id(index);
             if let Some(log) = &origin.log {
@@ -137,11 +123,17 @@ impl Frontend {
                 let prompt = (job.prompt.text.as_deref(), &*job.prompt.tokens);
                 log.received(&id, prompt, Described { fields, sampling });
             }
-            let started = self.start_job(request, &origin, &id, first.take(), job).await;
+            let job = self.start_job(request, &origin, &id, first.take(), (job, &mut finished));
+            let started = job.await;
             if let (Some(log), Err(error)) = (&origin.log, &started) {
                 log.failed(&id, error);
             }
-            fanout.parts.append(&mut started?);
+            let mut parts = started?;
+            let several = parts.len() > 1;
+            let noted =
+                parts.iter().filter_map(|part| self.in_flight.add(part.id()?, &id, several));
+            fanout.in_flight.extend(noted);
+            fanout.parts.append(&mut parts);
             if let Some(log) = &mut fanout.log {
                 log.added(id);
             }
@@ -149,21 +141,32 @@ impl Frontend {
         Ok(fanout)
     }
 
-    /// Starts the generations of one prompt, which the engine knows as `id`.
+    /// Starts the generations of one prompt, which the engine knows as `id`. `finished` holds the
+    /// parameters of the request's first prompt, once they are checked and complete.
     async fn start_job(
         &self,
         request: &GenerateFields,
         origin: &Origin<'_>,
         id: &str,
         room: Option<Reservation>,
-        Job { prompt, mut sampling }: Job,
+        (Job { prompt, mut sampling }, finished): (Job, &mut Option<SamplingParams>),
     ) -> Result<Vec<Part>, ApiError> {
         let headers = origin.headers;
         let (limits, len) = (&self.options.limits, prompt.tokens.len());
-        request.sampling.finish(&mut sampling, limits, &self.defaults, self.eos, len)?;
+        if let Some(finished) = &*finished {
+            let max_tokens = sampling.params.max_tokens;
+            sampling.params = SamplingParams { max_tokens, ..finished.clone() };
+        } else {
+            request.sampling.finish(&mut sampling, limits, &self.defaults, self.eos)?;
+        }
+        request.sampling.check_prompt(len)?;
         check_rank(headers)?;
         prompt.check(limits.max_model_len)?;
-        self.tokenise_bad_words(&mut sampling).await?;
+        if finished.is_none() {
+            self.tokenise_bad_words(&mut sampling).await?;
+            *finished = Some(sampling.params.clone());
+        }
+        let params = Arc::new(sampling.params.clone());
         let mut room = match room {
             Some(room) => room,
             None => self.engine.reserve(sampling.n)?,
@@ -172,60 +175,79 @@ impl Frontend {
         let siblings = Siblings::new(sampling.n);
         let session = session(headers, request).map(Arc::from);
         for k in 0..sampling.n {
-            let mut params = sampling.params.clone();
-            params.seed = params.seed.map(|seed| seed.wrapping_add(k as i64));
-            let account = Account::open(&origin.call, &siblings, id, &params, len);
+            let number = k as u32;
+            let account = Account::open(&origin.call, &siblings, id, (&params, number), len);
             let new = NewRequest {
                 prompt: prompt.tokens.clone(),
-                params,
+                params: params.clone(),
+                number,
                 priority: priority(headers).unwrap_or(request.priority),
                 cache_salt: request.cache_salt.as_deref().map(Arc::from),
                 session: session.clone(),
                 reports_prefix: request.reports_prefix,
                 timeline: account.timeline(),
             };
+            let vocabulary = self.encoder.vocabulary();
             let generation = room.start(new)?;
-            let _noted = self.in_flight.add(generation.id(), id, sampling.n > 1);
-            parts.push(Part { _noted, ..self.part(generation, account, &prompt, &sampling) });
+            parts.push(Part::new(generation, account, vocabulary, &prompt, &sampling));
         }
         Ok(parts)
     }
 
-    fn part(
+    /// Searches for the best texts after each prompt, then gives them as generations that have
+    /// ended.
+    pub async fn start_beams(
         &self,
-        generation: Generation,
-        account: Account,
-        prompt: &TokenPrompt,
-        sampling: &Sampling,
-    ) -> Part {
-        let vocabulary = self.encoder.vocabulary();
-        let options = TextOptions {
-            skip_special_tokens: sampling.skip_special_tokens,
-            stop: sampling.stop.clone(),
-            include_stop_str_in_output: sampling.include_stop_str_in_output,
-            min_tokens: sampling.params.min_tokens,
-        };
-        let texts = sampling.params.logprobs.map(|_| TokenTexts::new(vocabulary.clone()));
-        Part {
-            generation: Some(generation),
-            text: OutputText::new(vocabulary.clone(), &prompt.tokens, options),
-            texts,
-            output: Output::default(),
-            account,
-            cached: 0,
-            prompt_logprobs: None,
-            _noted: None,
+        request: &GenerateFields,
+        origin: Origin<'_>,
+        room: Reservation,
+        searches: Vec<(TokenPrompt, BeamParams)>,
+    ) -> Result<Fanout, ApiError> {
+        // Each step of a search takes room of its own.
+        drop(room);
+        let width = searches.first().map_or(1, |(_, params)| params.width);
+        origin.call.resolved(origin.id, width, &[]);
+        let log = origin.log.clone().map(|log| FanoutLog::new(log, width, request.stream));
+        let call = origin.call.clone();
+        let mut fanout = Fanout::new(log, call, Emission::AtEnd, width == 1 && searches.len() == 1);
+        let mut runs = Vec::with_capacity(searches.len());
+        for (index, (prompt, params)) in searches.iter().enumerate() {
+            let id = origin.engine_id(index);
+            if let Some(log) = &origin.log {
+                log.received(&id, (prompt.text.as_deref(), &*prompt.tokens), params);
+            }
+            fanout.log.iter_mut().for_each(|log| log.added(id.clone()));
+            let about = SamplingParams {
+                temperature: params.temperature as f32,
+                ..SamplingParams::greedy(params.max_tokens.max(0) as u32)
+            };
+            let siblings = Siblings::new(1);
+            let len = prompt.tokens.len();
+            let account = Account::open(&origin.call, &siblings, &id, (&about, 0), len);
+            let search = Search {
+                frontend: self,
+                prompt,
+                params,
+                cache_salt: request.cache_salt.as_deref().map(Arc::from),
+                session: session(origin.headers, request).map(Arc::from),
+            };
+            runs.push(async move { search.run(account).await });
         }
+        for found in try_join_all(runs).await? {
+            fanout.parts.extend(found.into_iter().map(Part::ended));
+        }
+        Ok(fanout)
     }
 
     async fn tokenise_bad_words(&self, sampling: &mut Sampling) -> Result<(), ApiError> {
         if sampling.bad_words.is_empty() {
             return Ok(());
         }
-        let words = self.encoder.encode_bad_words(sampling.bad_words.clone()).await;
-        sampling.params.bad_words = words.map_err(|error| {
+        let words = self.encoder.encode_bad_words(sampling.bad_words.to_vec()).await;
+        let words = words.map_err(|error| {
             ApiError::parameter(error, "bad_words", Some(&sampling.bad_words_repr()))
         })?;
+        sampling.params.bad_words = words.into();
         Ok(())
     }
 }
@@ -241,15 +263,20 @@ fn check_rank(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 fn priority(headers: &HeaderMap) -> Option<i64> {
-    int_header(headers, "x-vllm-priority")
+    int_header(headers, PRIORITY)?.as_i64()
 }
 
-/// An integer header; anything else counts as absent.
-fn int_header(headers: &HeaderMap, name: &str) -> Option<i64> {
-    headers.get(name)?.to_str().ok()?.trim().parse().ok()
+/// A header that Python's `int` can read; anything else counts as absent.
+fn int_header(headers: &HeaderMap, name: &str) -> Option<Int> {
+    python_int(headers.get(name)?.to_str().ok()?)
 }
 
 impl Fanout {
+    fn new(log: Option<FanoutLog>, call: Call, emission: Emission, is_single: bool) -> Self {
+        let (parts, in_flight) = (Vec::new(), Vec::new());
+        Self { log, call, parts, in_flight, is_single, emission, turn: 0, shown: None }
+    }
+
     /// Waits for a part with output to hand on, and gives its place. `None` when all have ended.
     pub fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<usize, ApiError>>> {
         if let Some(shown) = self.shown.take() {
@@ -312,79 +339,21 @@ impl Fanout {
         &self.parts[at].output
     }
 
-    /// Prompt tokens of a part that came from the cache.
-    pub fn cached(&self, at: usize) -> u32 {
-        self.parts.get(at).map_or(0, |part| part.cached)
+    /// Prompt tokens of a part that came from the cache; `None` for a search, which does not say.
+    pub fn cached(&self, at: usize) -> Option<u32> {
+        self.parts.get(at)?.cached
+    }
+
+    /// The times of the one generation that has ended; of several nothing can be said.
+    pub fn timing(&self) -> Option<&RequestTiming> {
+        match self.parts.as_slice() {
+            [part] if self.is_single => Some(&part.timing),
+            _ => None,
+        }
     }
 
     /// The log-probabilities of a part's prompt tokens, when they were asked for; only once.
     pub fn take_prompt_logprobs(&mut self, at: usize) -> Option<PromptLogprobs> {
         self.parts.get_mut(at)?.prompt_logprobs.take()
-    }
-}
-
-impl Part {
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        emission: Emission,
-    ) -> Poll<Option<Result<(), ApiError>>> {
-        loop {
-            let Some(generation) = &mut self.generation else { return Poll::Ready(None) };
-            let Some(event) = std::task::ready!(generation.poll_next(cx)) else {
-                self.account.close(Outcome::Lost);
-                return Poll::Ready(Some(Err(ApiError::engine_dead())));
-            };
-            match event {
-                Generated::Prompt { cached, logprobs } => {
-                    self.cached = cached;
-                    self.prompt_logprobs = logprobs;
-                    continue;
-                }
-                Generated::Token { token, logprobs, at, finish } => {
-                    self.account.token(at);
-                    if let (Some(texts), Some(logprobs)) = (&mut self.texts, &logprobs) {
-                        self.output.logprobs.push(texts.next(logprobs));
-                    }
-                    let delta = self.text.push(token, finish);
-                    self.output.tokens.push(token);
-                    self.output.total_tokens += 1;
-                    self.output.text.push_str(&delta.text);
-                    self.output.finish = delta.finish;
-                }
-                Generated::End(finish) => {
-                    self.output.text.push_str(&self.text.finish_without_token());
-                    self.output.finish = Some(finish);
-                }
-            }
-            if let Some(finish) = &self.output.finish {
-                self.account.close(Outcome::Finished(finish.reason));
-            }
-            match &self.output.finish {
-                Some(finish) if finish.reason == FinishReason::Error => {
-                    return Poll::Ready(Some(Err(ApiError::generation_failed())));
-                }
-                // The engine may not know of the end yet; this tells it.
-                Some(finish) => {
-                    if let Some(generation) = self.generation.take() {
-                        generation.finish(finish.reason);
-                    }
-                }
-                None if !emission.is_due(&self.output) => continue,
-                None => {}
-            }
-            return Poll::Ready(Some(Ok(())));
-        }
-    }
-}
-
-impl Emission {
-    fn is_due(self, output: &Output) -> bool {
-        match self {
-            Self::Every(count) => {
-                output.tokens.len() >= count || output.tokens.len() == output.total_tokens
-            }
-            Self::AtEnd => false,
-        }
     }
 }

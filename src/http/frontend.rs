@@ -1,6 +1,7 @@
 //! What all request handlers share.
 
 use super::cors::Cors;
+use super::decisions::ReplyLabels;
 use super::in_flight::InFlight;
 use super::json::str_repr;
 use super::request::{GenerateFields, Limits};
@@ -28,12 +29,15 @@ pub struct Options {
     /// The model's path or id, as given.
     pub model_root: String,
     pub limits: Limits,
+    /// Sequences in a step.
+    pub max_num_seqs: usize,
     /// Accepted keys; empty lets everybody in.
     pub api_keys: Vec<String>,
     pub root_path: String,
     pub enable_request_id_headers: bool,
     pub return_tokens_as_token_ids: bool,
     pub enable_prompt_tokens_details: bool,
+    pub enable_per_request_metrics: bool,
     pub enable_force_include_usage: bool,
     pub enable_server_load_tracking: bool,
     pub exclude_tools_when_tool_choice_none: bool,
@@ -99,11 +103,13 @@ impl Options {
             served_model_names: vec![model.to_owned()],
             model_root: model.to_owned(),
             limits,
+            max_num_seqs: 128,
             api_keys: Vec::new(),
             root_path: String::new(),
             enable_request_id_headers: false,
             return_tokens_as_token_ids: false,
             enable_prompt_tokens_details: false,
+            enable_per_request_metrics: false,
             enable_force_include_usage: false,
             enable_server_load_tracking: false,
             exclude_tools_when_tool_choice_none: false,
@@ -192,6 +198,8 @@ pub struct Frontend {
     pub weight_version: Mutex<String>,
     /// The description of the API, once somebody has asked for it.
     pub openapi: OnceLock<Bytes>,
+    /// See [`Frontend::reply_labels`].
+    pub labels: OnceLock<Option<Arc<ReplyLabels>>>,
     key_digests: Vec<[u8; 32]>,
 }
 
@@ -228,8 +236,9 @@ impl Frontend {
             load: AtomicI64::new(0),
             cors: Cors::new(&options.cors),
             openapi: OnceLock::new(),
-            in_flight: InFlight::new(options.dev_mode),
+            in_flight: InFlight::new(options.dev_mode || options.enable_scale_out),
             weight_version: Mutex::new("default".to_owned()),
+            labels: OnceLock::new(),
             options,
             engine,
             template,

@@ -9,6 +9,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// The header that names a request.
 pub const REQUEST_ID: &str = "x-request-id";
+/// The header that says how urgent a request is.
+pub const PRIORITY: &str = "x-vllm-priority";
 
 /// The id of a reply: a prefix, then what the header, the body or chance says.
 pub fn request_id(

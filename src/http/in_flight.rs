@@ -32,12 +32,11 @@ impl InFlight {
 
     /// The generations under these ids.
     pub fn named(&self, ids: &[&str]) -> Vec<RequestId> {
+        let ids: HashSet<&str> = ids.iter().copied().collect();
         let names =
             self.0.as_ref().map(|names| names.lock().unwrap_or_else(PoisonError::into_inner));
         let all = names.iter().flat_map(|names| names.iter());
-        all.filter(|(_, name)| ids.contains(&&*name.id))
-            .map(|(generation, _)| *generation)
-            .collect()
+        all.filter(|(_, name)| ids.contains(&*name.id)).map(|(generation, _)| *generation).collect()
     }
 
     /// All generations, and how many requests they are to vLLM.

@@ -65,6 +65,16 @@ impl LengthRules {
         })
     }
 
+    /// No more than the context, and nothing cut.
+    pub fn plain(max_model_len: u32) -> Self {
+        Self {
+            max_len: max_model_len as usize,
+            truncate: None,
+            side: None,
+            add_special_tokens: false,
+        }
+    }
+
     /// What truncation leaves of a prompt.
     fn cut<T>(&self, tokens: &mut Vec<T>) {
         let Some(keep) = self.truncate.filter(|keep| *keep < tokens.len()) else { return };
@@ -158,7 +168,7 @@ impl Frontend {
     pub fn unchecked_prompt(&self, ids: &[Int]) -> TokenPrompt {
         let vocab = i64::from(self.options.limits.vocab_size);
         let mut outside: Option<Int> = None;
-        for id in ids.iter().filter(|id| **id >= vocab) {
+        for id in ids.iter().filter(|id| **id >= vocab || **id < 0) {
             if outside.as_ref().is_none_or(|largest| is_larger(id, largest)) {
                 outside = Some(id.clone());
             }
@@ -225,7 +235,14 @@ impl TokenPrompt {
         if len == 0 {
             return Err(ApiError::bad_request("The decoder prompt cannot be empty"));
         }
-        if len >= max_model_len as usize {
+        if len > max_model_len as usize {
+            return Err(ApiError::bad_request(format!(
+                "The decoder prompt (length {len}) is longer than the maximum model length of \
+                 {max_model_len}. Make sure that `max_model_len` is no smaller than the number of \
+                 text tokens."
+            )));
+        }
+        if len == max_model_len as usize {
             return Err(ApiError::bad_request(format!(
                 "The decoder prompt (length {len}) plus the number of requested output tokens \
                  (at least 1) is longer than the maximum model length of {max_model_len}. Make \

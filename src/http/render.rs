@@ -127,7 +127,8 @@ pub async fn completions(
     refuse_beams(&request.common)?;
     check_prompt_kind(&request)?;
     let prompts = std::mem::take(&mut request.prompts);
-    let jobs = frontend.completion_jobs(&request, prompts).await?;
+    let prompts = frontend.completion_prompts(&request, prompts).await?;
+    let jobs = frontend.completion_jobs(&request, prompts)?;
     let base = request_id("cmpl-", headers, request.common.request_id.as_deref(), random_id);
     let id = |at: usize| if jobs.len() == 1 { base.clone() } else { format!("{base}-{at}") };
     let all: Result<Vec<_>, ApiError> = jobs

@@ -1,6 +1,8 @@
 //! Pieces that replies are made of, and how they are written.
 
+use super::fanout::Fanout;
 use super::frontend::Frontend;
+use super::timing::RequestTiming;
 use crate::text::{PromptLogprob, TokenTexts};
 use crate::types::{Finish, PromptLogprobs, StopReason, Token};
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -102,8 +104,13 @@ impl Usage {
 
 impl Frontend {
     /// The count of cached tokens as far as replies show it.
-    pub fn shown_cached(&self, cached: u32) -> Option<u32> {
-        self.options.enable_prompt_tokens_details.then_some(cached)
+    pub fn shown_cached(&self, cached: Option<u32>) -> Option<u32> {
+        cached.filter(|_| self.options.enable_prompt_tokens_details)
+    }
+
+    /// The times of a request's one generation, as far as replies show them.
+    pub fn shown_timing<'f>(&self, fanout: &'f Fanout) -> Option<&'f RequestTiming> {
+        fanout.timing().filter(|_| self.options.enable_per_request_metrics)
     }
 
     /// `prompt_logprobs` of a reply: null for the first token, then a map for each other.

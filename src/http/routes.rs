@@ -1,5 +1,6 @@
 //! From a request to the handler of its path: authentication, routing, common headers.
 
+use super::body::blocking;
 use super::call::Call;
 use super::developer::{self, Asked, Developer};
 use super::docs::Page;
@@ -7,8 +8,8 @@ use super::frontend::Frontend;
 use super::headers::REQUEST_ID;
 use super::keep_alive::keep_alive;
 use super::{
-    body, chat, completions, elastic, guard, invocations, metrics, models, operations, render,
-    reply, respond, tokenize,
+    body, chat, completions, decisions, derender, elastic, generate, guard, invocations, metrics,
+    models, operations, render, reply, respond, scoring, tokenize,
 };
 use crate::error::ApiError;
 use axum::body::{Body, Bytes};
@@ -28,11 +29,18 @@ enum Endpoint {
     KvEventSources,
     Models,
     Chat,
+    ChatBatch,
     Completions,
     Tokenize,
     Detokenize,
     RenderChat,
     RenderCompletions,
+    DerenderChat,
+    DerenderCompletions,
+    Generate,
+    AbortRequests,
+    Scoring,
+    Decisions,
     /// Another endpoint for scaling out.
     ScaleOut,
     Docs(Page),
@@ -41,6 +49,23 @@ enum Endpoint {
     ScaleElasticEp,
     IsScalingElasticEp,
     Developer(Developer),
+}
+
+impl Endpoint {
+    /// Whether it is there only for scaling out.
+    fn scales_out(self) -> bool {
+        use Endpoint::*;
+        matches!(
+            self,
+            RenderChat
+                | RenderCompletions
+                | DerenderChat
+                | DerenderCompletions
+                | Generate
+                | AbortRequests
+                | ScaleOut
+        )
+    }
 }
 
 /// A path, the methods it takes, and where it leads.
@@ -54,6 +79,7 @@ const ROUTES: &[Route] = &[
     ("/kv_event_sources", &[Method::GET], Endpoint::KvEventSources),
     ("/v1/models", &[Method::GET], Endpoint::Models),
     ("/v1/chat/completions", &[Method::POST], Endpoint::Chat),
+    ("/v1/chat/completions/batch", &[Method::POST], Endpoint::ChatBatch),
     ("/v1/completions", &[Method::POST], Endpoint::Completions),
     ("/tokenize", &[Method::POST], Endpoint::Tokenize),
     ("/detokenize", &[Method::POST], Endpoint::Detokenize),
@@ -61,10 +87,12 @@ const ROUTES: &[Route] = &[
     ("/v1/completions/render", &[Method::POST], Endpoint::RenderCompletions),
     ("/v1/messages/render", &[Method::POST], Endpoint::ScaleOut),
     ("/v1/responses/render", &[Method::POST], Endpoint::ScaleOut),
-    ("/v1/chat/completions/derender", &[Method::POST], Endpoint::ScaleOut),
-    ("/v1/completions/derender", &[Method::POST], Endpoint::ScaleOut),
-    ("/inference/v1/generate", &[Method::POST], Endpoint::ScaleOut),
-    ("/inference/v1/abort_requests", &[Method::POST], Endpoint::ScaleOut),
+    ("/v1/chat/completions/derender", &[Method::POST], Endpoint::DerenderChat),
+    ("/v1/completions/derender", &[Method::POST], Endpoint::DerenderCompletions),
+    ("/inference/v1/generate", &[Method::POST], Endpoint::Generate),
+    ("/inference/v1/abort_requests", &[Method::POST], Endpoint::AbortRequests),
+    ("/generative_scoring", &[Method::POST], Endpoint::Scoring),
+    ("/v1/systemone", &[Method::POST], Endpoint::Decisions),
     ("/tokenizer_info", &[Method::GET], Endpoint::TokenizerInfo),
     ("/invocations", POST, Endpoint::Invocations),
     ("/scale_elastic_ep", POST, Endpoint::ScaleElasticEp),
@@ -309,9 +337,8 @@ where
     B: hyper::body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    use Endpoint::{RenderChat, RenderCompletions, ScaleOut};
-    let scales_out = matches!(endpoint, RenderChat | RenderCompletions | ScaleOut);
-    if scales_out && !frontend.options.enable_scale_out {
+    use Endpoint::*;
+    if endpoint.scales_out() && !frontend.options.enable_scale_out {
         return Err(render::disabled());
     }
     let body = body::collect(&frontend, body).await?;
@@ -319,36 +346,58 @@ where
         RenderChat => render::chat(&frontend, &headers, &body).await,
         RenderCompletions => render::completions(&frontend, &headers, &body).await,
         ScaleOut => Err(ApiError::not_implemented("This scale-out endpoint")),
-        Endpoint::Chat => {
-            let load = Load::count(&frontend);
+        Chat => {
+            let load = LoadGuard::count(&frontend);
             let response = chat::create(frontend.clone(), call, headers, &body).await?;
             Ok(guard::hold(keep_alive(response, frontend.options.sse_keep_alive), load))
         }
-        Endpoint::Completions => {
-            let load = Load::count(&frontend);
+        ChatBatch => {
+            let _load = LoadGuard::count(&frontend);
+            chat::create_batch(&frontend, call, headers, &body).await
+        }
+        Completions => {
+            let load = LoadGuard::count(&frontend);
             let response = completions::create(frontend.clone(), call, headers, &body).await?;
             Ok(guard::hold(keep_alive(response, frontend.options.sse_keep_alive), load))
         }
-        Endpoint::Invocations => {
-            let load = Load::count(&frontend);
+        Invocations => {
+            let load = LoadGuard::count(&frontend);
             let response = invocations::answer(frontend.clone(), call, headers, body).await?;
             Ok(guard::hold(keep_alive(response, frontend.options.sse_keep_alive), load))
         }
-        Endpoint::ScaleElasticEp => elastic::scale(&headers, &body),
+        ScaleElasticEp => elastic::scale(&headers, &body),
         Endpoint::Developer(endpoint) => {
             let asked = Asked { query: uri.query(), headers: &headers, body: &body };
             developer::answer(&frontend, endpoint, asked).await
         }
-        Endpoint::Tokenize => tokenize::tokenize(&frontend, &headers, &body).await,
-        Endpoint::Detokenize => tokenize::detokenize(&frontend, &headers, &body),
+        Generate => {
+            let load = LoadGuard::count(&frontend);
+            let response = generate::create(frontend.clone(), call, headers, &body).await?;
+            Ok(guard::hold(keep_alive(response, frontend.options.sse_keep_alive), load))
+        }
+        AbortRequests => generate::abort_requests(&frontend, &body),
+        DerenderChat => blocking(body.len(), || derender::chat(&frontend, &headers, &body)),
+        DerenderCompletions => {
+            blocking(body.len(), || derender::completions(&frontend, &headers, &body))
+        }
+        Decisions => {
+            let _load = LoadGuard::count(&frontend);
+            decisions::create(&frontend, call, &headers, &body).await
+        }
+        Scoring => {
+            let _load = LoadGuard::count(&frontend);
+            scoring::create(&frontend, call, &headers, &body).await
+        }
+        Tokenize => tokenize::tokenize(&frontend, &headers, &body).await,
+        Detokenize => tokenize::detokenize(&frontend, &headers, &body),
         _ => Err(ApiError::detail(404, "Not Found")),
     }
 }
 
 /// Counts a request as load while it lives, if load is tracked.
-struct Load(Option<Arc<Frontend>>);
+struct LoadGuard(Option<Arc<Frontend>>);
 
-impl Load {
+impl LoadGuard {
     fn count(frontend: &Arc<Frontend>) -> Self {
         let tracked = frontend.options.enable_server_load_tracking;
         if tracked {
@@ -358,7 +407,7 @@ impl Load {
     }
 }
 
-impl Drop for Load {
+impl Drop for LoadGuard {
     fn drop(&mut self) {
         if let Some(frontend) = &self.0 {
             frontend.load.fetch_sub(1, Relaxed);

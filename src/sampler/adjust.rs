@@ -9,7 +9,7 @@ const CERTAIN: f32 = 1e9;
 
 /// Whether [`apply`] would touch the row at all. May be true when nothing changes in the end.
 pub(super) fn changes(params: &SamplingParams, state: &SamplerState, output: &[Token]) -> bool {
-    state.allowed.is_some()
+    params.allowed_token_ids.is_some()
         || !params.logit_bias.is_empty()
         || ends_are_masked(params, output)
         || !state.seen.is_empty()
@@ -24,22 +24,22 @@ pub(super) fn apply(
     output: &[Token],
     logits: &mut [f32],
 ) {
-    if let Some(allowed) = &state.allowed {
+    if let Some(allowed) = &params.allowed_token_ids {
         keep_only(allowed, logits);
     }
-    for &(token, bias) in &params.logit_bias {
+    for &(token, bias) in params.logit_bias.iter() {
         if let Some(logit) = logits.get_mut(token as usize) {
             *logit += bias;
         }
     }
     if ends_are_masked(params, output) {
         let eos = params.eos.iter().chain(&params.ignored_eos);
-        for &token in eos.chain(&params.stop_token_ids) {
+        for &token in eos.chain(params.stop_token_ids.iter()) {
             mask(token, logits);
         }
     }
     penalise(params, state, logits);
-    for word in &params.bad_words {
+    for word in params.bad_words.iter() {
         if let Some((&last, start)) = word.split_last()
             && output.ends_with(start)
         {

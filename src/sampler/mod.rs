@@ -57,7 +57,7 @@ impl Sampler {
         output: &[Token],
         logits: &mut [f32],
     ) -> Sampled {
-        let Some(top) = params.logprobs else {
+        let Some(count) = params.logprobs else {
             adjust::apply(params, state, output, logits);
             let token = self.choose(params, state, output, logits);
             return Sampled { token, logprobs: None };
@@ -70,6 +70,10 @@ impl Sampler {
         }
         let token = self.choose(params, state, output, logits);
         let raw = if adjusted { &self.raw } else { &*logits };
+        let top = match &params.logprob_token_ids {
+            Some(ids) => Top::These(ids),
+            None => Top::Best(count),
+        };
         let logprobs = logprobs(&mut self.selection, token, top, raw);
         Sampled { token, logprobs: Some(Box::new(logprobs)) }
     }
@@ -77,7 +81,7 @@ impl Sampler {
     /// The log-probabilities of a known token (for prompt tokens) with the `top` most likely
     /// ones; −1 is the whole vocabulary.
     pub fn score(&mut self, token: Token, top: i32, logits: &[f32]) -> TokenLogprobs {
-        logprobs(&mut self.selection, token, top, logits)
+        logprobs(&mut self.selection, token, Top::Best(top), logits)
     }
 
     fn choose(
@@ -95,23 +99,42 @@ impl Sampler {
     }
 }
 
+/// Which log-probabilities are reported beside a token's own.
+enum Top<'a> {
+    /// Those of so many most likely tokens; −1 is the whole vocabulary.
+    Best(i32),
+    These(&'a [Token]),
+}
+
 /// The rank counts ties, as vLLM's does: two tokens that share the best logit both have rank 2.
-fn logprobs(selection: &mut Selection, token: Token, top: i32, logits: &[f32]) -> TokenLogprobs {
+fn logprobs(
+    selection: &mut Selection,
+    token: Token,
+    top: Top<'_>,
+    logits: &[f32],
+) -> TokenLogprobs {
     let best = math::max(logits);
     let log_sum = math::sum_exp(logits, 1.0, best).ln() as f32;
     let logprob = |logit: f32| {
         let value = logit - best - log_sum;
         if value.is_nan() { f32::NEG_INFINITY } else { value }
     };
-    let logit = logits.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
-    let wanted = usize::try_from(top).unwrap_or(logits.len()).min(logits.len());
-    selection.take_best(logits, wanted);
-    selection.sort();
+    let logit_of = |token: Token| logits.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
+    let logit = logit_of(token);
+    let top = match top {
+        Top::These(ids) => ids.iter().map(|&id| (id, logprob(logit_of(id)))).collect(),
+        Top::Best(count) => {
+            let wanted = usize::try_from(count).unwrap_or(logits.len()).min(logits.len());
+            selection.take_best(logits, wanted);
+            selection.sort();
+            selection.iter().map(|(token, logit)| (token, logprob(logit))).collect()
+        }
+    };
     TokenLogprobs {
         token,
         logprob: logprob(logit),
         rank: math::count_at_least(logits, logit).max(1),
-        top: selection.iter().map(|(token, logit)| (token, logprob(logit))).collect(),
+        top,
     }
 }
 #[cfg(test)]

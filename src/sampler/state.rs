@@ -14,8 +14,6 @@ pub struct SamplerState {
     pub(super) seen: HashMap<Token, Seen>,
     /// Which tokens a penalty looks at.
     counts_output: bool,
-    /// `allowed_token_ids`, ascending and without duplicates.
-    pub(super) allowed: Option<Box<[Token]>>,
     budget: Option<ThinkingBudget>,
     /// Tokens since reasoning started, while it goes on; only with a budget for it.
     thinking: Option<u32>,
@@ -37,12 +35,6 @@ impl SamplerState {
         if repetition {
             seen.extend(prompt.iter().copied().filter(known).map(|t| (t, Seen::default())));
         }
-        let allowed = params.allowed_token_ids.as_ref().map(|ids| {
-            let mut ids: Vec<Token> = ids.iter().copied().filter(known).collect();
-            ids.sort_unstable();
-            ids.dedup();
-            ids.into_boxed_slice()
-        });
         let mut state = Self {
             seed: params.seed.map_or(drawn_seed, |seed| seed as u64),
             prompt_len: prompt.len(),
@@ -50,7 +42,6 @@ impl SamplerState {
             counts_output: repetition
                 || params.frequency_penalty != 0.0
                 || params.presence_penalty != 0.0,
-            allowed,
             budget: params.thinking_budget,
             thinking: None,
         };
@@ -58,6 +49,11 @@ impl SamplerState {
             prompt.iter().for_each(|token| state.think(*token));
         }
         state
+    }
+
+    /// The state of the `number`th generation of one prompt: each draws otherwise.
+    pub fn numbered(self, number: u32) -> Self {
+        Self { seed: self.seed.wrapping_add(u64::from(number)), ..self }
     }
 
     /// Must be told each token that becomes part of the output, once.

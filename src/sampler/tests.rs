@@ -5,6 +5,7 @@ use super::select::Selection;
 use super::*;
 use proptest::prelude::*;
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// A neutral request at this temperature.
 fn at_temperature(temperature: f32) -> SamplingParams {
@@ -45,13 +46,15 @@ fn golden_params(case: &Value) -> SamplingParams {
         logit_bias: (p["logit_bias"].as_array().unwrap().iter())
             .map(|pair| (pair[0].as_u64().unwrap() as Token, pair[1].as_f64().unwrap() as f32))
             .collect(),
-        allowed_token_ids: Some(&p["allowed_token_ids"]).filter(|v| !v.is_null()).map(tokens),
+        allowed_token_ids: Some(&p["allowed_token_ids"])
+            .filter(|v| !v.is_null())
+            .map(|v| BTreeSet::from_iter(tokens(v)).into_iter().collect()),
         bad_words: case["bad_words"].as_array().unwrap().iter().map(tokens).collect(),
         min_tokens: p["min_tokens"].as_u64().unwrap() as u32,
         // vLLM's mask holds all three kinds.
         eos: Some(tokens(&p["ends"])[0]),
         ignored_eos: vec![tokens(&p["ends"])[1]],
-        stop_token_ids: tokens(&p["ends"])[2..].to_vec(),
+        stop_token_ids: tokens(&p["ends"])[2..].into(),
         seed: p["seed"].as_i64(),
         ..SamplingParams::greedy(100)
     }
@@ -338,8 +341,8 @@ fn impossible_rows_have_defined_results() {
 #[test]
 fn logprobs_are_those_of_the_unmodified_row() {
     let params = SamplingParams {
-        logit_bias: vec![(0, 100.0)],
-        bad_words: vec![vec![3]],
+        logit_bias: [(0, 100.0)].into(),
+        bad_words: [vec![3]].into(),
         logprobs: Some(2),
         ..SamplingParams::greedy(1)
     };
@@ -354,11 +357,22 @@ fn logprobs_are_those_of_the_unmodified_row() {
 }
 
 #[test]
+fn chosen_tokens_are_reported_in_their_order() {
+    let mut params = SamplingParams { logprobs: Some(0), ..SamplingParams::greedy(1) };
+    params.logprob_token_ids = Some([2, 0, 9].into());
+    let logprobs = sample_once(&params, &[0.0, 1.0, 3.0]).logprobs.unwrap();
+    let all = Sampler::new(3).score(0, -1, &[0.0, 1.0, 3.0]).top;
+    let of = |token: Token| all.iter().find(|entry| entry.0 == token).unwrap().1;
+    assert_eq!(logprobs.top, [(2, of(2)), (0, of(0)), (9, f32::NEG_INFINITY)]);
+    assert_eq!((logprobs.token, logprobs.logprob, logprobs.rank), (2, of(2), 1));
+}
+
+#[test]
 fn ids_outside_of_the_vocabulary_do_nothing() {
     let params = SamplingParams {
-        logit_bias: vec![(9, 1.0)],
-        allowed_token_ids: Some(vec![9, 1, 1, 0]),
-        bad_words: vec![vec![9], vec![]],
+        logit_bias: [(9, 1.0)].into(),
+        allowed_token_ids: Some([0, 1, 9].into()),
+        bad_words: [vec![9], vec![]].into(),
         min_tokens: 5,
         eos: Some(9),
         repetition_penalty: 2.0,
@@ -373,11 +387,12 @@ fn ids_outside_of_the_vocabulary_do_nothing() {
 
 #[test]
 fn penalties_remember_only_what_they_need() {
-    let mut state = SamplerState::new(&at_temperature(1.0), &[1, 2, 3], 10, 0);
+    let start = |params: &SamplingParams| SamplerState::new(params, &[1, 2, 3], 10, 0);
+    let mut state = start(&at_temperature(1.0));
     state.accept(4);
     assert!(state.seen.is_empty());
     let presence = SamplingParams { presence_penalty: 1.0, ..at_temperature(1.0) };
-    let mut state = SamplerState::new(&presence, &[1, 2, 3], 10, 0);
+    let mut state = start(&presence);
     state.accept(4);
     state.accept(4);
     assert_eq!(state.seen.len(), 1);

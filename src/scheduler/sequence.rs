@@ -2,6 +2,7 @@
 
 use crate::kv::SequenceBlocks;
 use crate::types::{RequestId, Token};
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// Where the engine keeps a sequence; free slots are used again.
@@ -14,7 +15,7 @@ pub struct Sequence {
     /// Lower is sooner.
     pub priority: i64,
     /// The prompt, then what was sampled.
-    pub tokens: Vec<Token>,
+    pub tokens: SequenceTokens,
     pub prompt_len: usize,
     /// Mixed into the first block's hash.
     pub salt: Option<Arc<str>>,
@@ -33,16 +34,42 @@ pub struct Sequence {
     pub preemptions: u32,
 }
 
+/// A prompt and what was sampled after it. Many generations of one prompt may wait, and share it
+/// until they have something of their own.
+#[derive(Debug)]
+pub struct SequenceTokens {
+    prompt: Arc<[Token]>,
+    /// Empty until something was sampled.
+    all: Vec<Token>,
+    max_tokens: usize,
+}
+
+impl SequenceTokens {
+    pub fn push(&mut self, token: Token) {
+        if self.all.is_empty() {
+            self.all.reserve_exact(self.prompt.len() + self.max_tokens);
+            self.all.extend_from_slice(&self.prompt);
+        }
+        self.all.push(token);
+    }
+}
+
+impl Deref for SequenceTokens {
+    type Target = [Token];
+
+    fn deref(&self) -> &[Token] {
+        if self.all.is_empty() { &self.prompt } else { &self.all }
+    }
+}
+
 impl Sequence {
     /// A sequence of which nothing is computed. `max_tokens` bounds what it will sample.
-    pub fn new(id: RequestId, prompt: &[Token], max_tokens: usize) -> Self {
-        let mut tokens = Vec::with_capacity(prompt.len() + max_tokens);
-        tokens.extend_from_slice(prompt);
+    pub fn new(id: RequestId, prompt: Arc<[Token]>, max_tokens: usize) -> Self {
         Self {
             id,
             priority: 0,
-            tokens,
             prompt_len: prompt.len(),
+            tokens: SequenceTokens { prompt, all: Vec::new(), max_tokens },
             salt: None,
             session: None,
             reports_prefix: false,
@@ -52,6 +79,10 @@ impl Sequence {
             blocks: SequenceBlocks::default(),
             preemptions: 0,
         }
+    }
+
+    pub fn prompt(&self) -> &[Token] {
+        &self.tokens.prompt
     }
 
     /// What was sampled so far.

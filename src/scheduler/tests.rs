@@ -33,7 +33,7 @@ impl Bench {
 
     fn add(&mut self, prompt: std::ops::Range<u32>, priority: i64) -> Slot {
         let prompt: Vec<u32> = prompt.collect();
-        let mut sequence = Sequence::new(RequestId(self.next_id), &prompt, 8);
+        let mut sequence = Sequence::new(RequestId(self.next_id), prompt.into(), 8);
         sequence.priority = priority;
         self.next_id += 1;
         self.scheduler.add(sequence)

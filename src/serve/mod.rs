@@ -207,10 +207,12 @@ fn options(settings: &Settings, model: &Model, sizes: &Sizes) -> http::Options {
     let fingerprint = http::system_fingerprint(&config);
     http::Options {
         served_model_names: settings.model.served_names.clone(),
+        max_num_seqs: sizes.step.max_num_seqs,
         api_keys: from.api_keys.clone(),
         enable_request_id_headers: from.request_id_headers,
         return_tokens_as_token_ids: from.return_tokens_as_token_ids,
         enable_prompt_tokens_details: from.prompt_tokens_details,
+        enable_per_request_metrics: from.per_request_metrics,
         enable_force_include_usage: from.force_include_usage,
         enable_scale_out: from.enable_scale_out,
         dev_mode: from.dev_mode,

@@ -98,6 +98,7 @@ pub fn snapshot(status: &Status) -> Snapshot<'_> {
             length: counters.finished(FinishReason::Length),
             abort: counters.finished(FinishReason::Abort),
             error: counters.finished(FinishReason::Error),
+            repetition: counters.finished(FinishReason::Repetition),
         },
         rejected_reqs: read(&counters.rejected),
         step_histograms: Steps {
@@ -116,14 +117,14 @@ pub fn snapshot(status: &Status) -> Snapshot<'_> {
 
 fn stats(status: &Status) -> Stats {
     let now = snapshot(status);
-    let Finished { stop, length, abort, error } = now.finished;
+    let Finished { stop, length, abort, error, repetition } = now.finished;
     Stats {
         computed_prompt_tokens: now.prompt_tokens.saturating_sub(now.prompt_tokens_cached),
         generation_tokens: now.generation_tokens,
         preemptions: now.preemptions,
         prefix_cache_queries: now.prefix_cache_queries,
         prefix_cache_hits: now.prefix_cache_hits,
-        finished: stop + length + abort + error,
+        finished: stop + length + abort + error + repetition,
         running: now.running,
         waiting: now.waiting,
         deferred: now.deferred,

@@ -185,7 +185,7 @@ impl GenerationRecord {
     /// The end of the engine's work as far as this request is concerned.
     pub fn cut(&self) -> Moment {
         match self.outcome {
-            Outcome::Finished(FinishReason::Stop | FinishReason::Length) => {
+            Outcome::Finished(reason) if reason.is_own_end() => {
                 self.last_token.unwrap_or(self.closed)
             }
             _ => self.closed,

@@ -23,12 +23,23 @@ pub struct TokenText {
     pub text: String,
 }
 
+impl TokenText {
+    /// The log-probability as APIs show it.
+    pub fn shown_logprob(&self) -> f64 {
+        shown_logprob(self.logprob)
+    }
+}
+
 /// The tokens of one position, without repetition: first the one that stands there, then the most
 /// likely ones.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PositionTexts {
     /// Never empty.
     tokens: Vec<TokenText>,
+    /// Which of them stands there.
+    chosen: usize,
+    /// Whether its bytes are told.
+    has_bytes: bool,
 }
 
 /// Finds the texts of the log-probabilities of one sequence, position by position.
@@ -57,19 +68,33 @@ impl TokenTexts {
                 tokens.push(self.describe(token, logprob, rank));
             }
         }
+        self.advance(logprobs.token);
+        PositionTexts { tokens, chosen: 0, has_bytes: true }
+    }
+
+    /// The same with tokens that stand at the positions before.
+    pub fn after(vocabulary: Arc<Vocabulary>, before: &[Token]) -> Self {
+        let mut texts = Self::new(vocabulary);
+        before.iter().for_each(|&token| texts.advance(token));
+        texts
+    }
+
+    /// The text of a token at this position.
+    pub fn text(&self, token: Token) -> String {
+        let text = self.decode(&[token]);
+        if is_cut(&text) { self.finish(token) } else { text }
+    }
+
+    /// Goes on behind `token`.
+    pub fn advance(&mut self, token: Token) {
         if self.context.len() == MAX_CONTEXT {
             self.context.remove(0);
         }
-        self.context.push(logprobs.token);
-        PositionTexts { tokens }
+        self.context.push(token);
     }
 
     fn describe(&self, token: Token, logprob: f32, rank: u32) -> TokenText {
-        let mut text = self.decode(&[token]);
-        if is_cut(&text) {
-            text = self.finish(token);
-        }
-        TokenText { token, logprob, rank, text }
+        TokenText { token, logprob, rank, text: self.text(token) }
     }
 
     /// The text of a token that is no whole text by itself, read after the tokens before it;
@@ -121,8 +146,8 @@ fn shown_token(token: &TokenText, as_token_id: bool) -> String {
 pub struct ChatLogprob {
     pub token: String,
     pub logprob: f64,
-    /// UTF-8 of the token's text, whatever `token` shows.
-    pub bytes: Vec<u8>,
+    /// UTF-8 of the token's text, whatever `token` shows; a beam's is not told.
+    pub bytes: Option<Vec<u8>>,
     pub top_logprobs: Vec<TopLogprob>,
 }
 
@@ -136,16 +161,31 @@ pub struct TopLogprob {
 }
 
 impl PositionTexts {
-    /// All of them, the one that stands there first.
+    /// All of them, the one that was sampled first.
     pub fn tokens(&self) -> &[TokenText] {
         &self.tokens
+    }
+
+    /// The position of a beam: `token` stands there, whichever was sampled. vLLM shows its tokens
+    /// each by itself, even a part of a character, and without the bytes of the one that stands
+    /// there.
+    pub fn of_beam(vocabulary: &Vocabulary, logprobs: &TokenLogprobs, token: Token) -> Self {
+        let text = |token, logprob, rank| {
+            let text = vocabulary.decode(&[token], false);
+            TokenText { token, logprob, rank, text }
+        };
+        let others = logprobs.top.iter().zip(1..).filter(|(top, _)| top.0 != logprobs.token);
+        let mut tokens = vec![text(logprobs.token, logprobs.logprob, logprobs.rank)];
+        tokens.extend(others.map(|(&(token, logprob), rank)| text(token, logprob, rank)));
+        let chosen = tokens.iter().position(|text| text.token == token).unwrap_or(0);
+        Self { tokens, chosen, has_bytes: false }
     }
 
     /// The chat API's entry. `top` is the request's `top_logprobs`; −1 is all. The sampled token
     /// counts as the first of them, so when it is not among the `top` most likely ones the last
     /// of those is missing. With `as_token_ids`, tokens show as `token_id:N`.
     pub fn chat(&self, top: i32, as_token_ids: bool) -> ChatLogprob {
-        let sampled = &self.tokens[0];
+        let sampled = &self.tokens[self.chosen];
         let count = usize::try_from(top).unwrap_or(usize::MAX);
         let entry = |token: &TokenText| {
             let shown = shown_token(token, as_token_ids);
@@ -155,7 +195,7 @@ impl PositionTexts {
         ChatLogprob {
             token: shown_token(sampled, as_token_ids),
             logprob: shown_logprob(sampled.logprob),
-            bytes: sampled.text.clone().into_bytes(),
+            bytes: self.has_bytes.then(|| sampled.text.clone().into_bytes()),
             top_logprobs: self.tokens.iter().take(count).map(entry).collect(),
         }
     }
@@ -163,7 +203,7 @@ impl PositionTexts {
     /// The completions API's position. `top` is the request's `logprobs`; −1 is all. The map has
     /// room for one more: the token that stands there.
     pub fn completion(&self, top: i32, as_token_ids: bool) -> CompletionLogprob {
-        let sampled = &self.tokens[0];
+        let sampled = &self.tokens[self.chosen];
         let count = usize::try_from(top).map_or(usize::MAX, |top| top + 1);
         let mut map: Vec<(String, f64)> = Vec::with_capacity(self.tokens.len().min(count));
         let mut places = HashMap::new();

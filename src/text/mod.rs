@@ -22,7 +22,8 @@ pub use logprobs::{
 };
 pub use output::{Delta, OutputText, TextOptions};
 pub use parse::Parsers;
-pub use vocabulary::{UnsupportedTokenizer, Vocabulary};
+pub use stop::StopTexts;
+pub use vocabulary::{UnsupportedTokenizer, Vocabulary, text_of_pieces};
 
 #[cfg(test)]
 mod tests;

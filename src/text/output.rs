@@ -1,6 +1,6 @@
 //! The text of one generation.
 
-use super::stop::StopStrings;
+use super::stop::{StopStrings, StopTexts};
 use super::utf8::Utf8Stream;
 use super::vocabulary::Vocabulary;
 use crate::types::{Finish, FinishReason, StopReason, Token};
@@ -14,8 +14,8 @@ use std::sync::Arc;
 pub struct TextOptions {
     /// Leave special tokens out of the text.
     pub skip_special_tokens: bool,
-    /// Strings that end the generation; none of them empty.
-    pub stop: Vec<String>,
+    /// Strings that end the generation.
+    pub stop: StopTexts,
     /// Keep the stop string, or the text of the end token, in the text.
     pub include_stop_str_in_output: bool,
     /// Stop strings completed by the first so many tokens do not count.

@@ -1,17 +1,24 @@
 //! Stop strings, found as text arrives.
 
+use std::sync::Arc;
+
+/// The stop strings of a request, which all its generations share.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StopTexts(Arc<[Pattern]>);
+
 /// Looks for several strings at once in text that comes in pieces. Each byte costs the same
 /// however long the strings are (Knuth–Morris–Pratt).
 pub(super) struct StopStrings {
-    stops: Vec<Stop>,
+    texts: StopTexts,
+    /// How many bytes of each string the text so far ends with.
+    matched: Box<[usize]>,
 }
 
-struct Stop {
+#[derive(Debug, PartialEq, Eq)]
+struct Pattern {
     text: String,
     /// `borders[n]`: the longest proper prefix of the first `n + 1` bytes that also ends them.
     borders: Vec<usize>,
-    /// How many bytes of `text` the text so far ends with.
-    matched: usize,
 }
 
 /// A stop string that is complete.
@@ -23,34 +30,40 @@ pub(super) struct Found {
     pub(super) end: usize,
 }
 
+impl StopTexts {
+    /// None of them empty.
+    pub fn new(texts: &[String]) -> Self {
+        let pattern =
+            |text: &String| Pattern { text: text.clone(), borders: borders(text.as_bytes()) };
+        Self(texts.iter().map(pattern).collect())
+    }
+}
+
 impl StopStrings {
-    pub(super) fn new(texts: Vec<String>) -> Self {
-        let stops = texts.into_iter().map(|text| {
-            let borders = borders(text.as_bytes());
-            Stop { text, borders, matched: 0 }
-        });
-        Self { stops: stops.collect() }
+    pub(super) fn new(texts: StopTexts) -> Self {
+        Self { matched: vec![0; texts.0.len()].into(), texts }
     }
 
     pub(super) fn text(&self, index: usize) -> &str {
-        &self.stops[index].text
+        &self.texts.0[index].text
     }
 
     /// The length of the longest string, in characters.
     pub(super) fn longest(&self) -> usize {
-        self.stops.iter().map(|stop| stop.text.chars().count()).max().unwrap_or(0)
+        self.texts.0.iter().map(|stop| stop.text.chars().count()).max().unwrap_or(0)
     }
 
     /// Reads the next piece of text. With `check`, gives the string that is completed first, the
     /// earlier in the list if two are completed together; the rest is then not read.
     pub(super) fn push(&mut self, piece: &str, check: bool) -> Option<Found> {
-        if self.stops.is_empty() {
+        if self.matched.is_empty() {
             return None;
         }
         for (i, &byte) in piece.as_bytes().iter().enumerate() {
             let mut found = None;
-            for (index, stop) in self.stops.iter_mut().enumerate() {
-                if stop.push(byte) && found.is_none() {
+            let stops = self.texts.0.iter().zip(&mut self.matched).enumerate();
+            for (index, (stop, matched)) in stops {
+                if stop.push(matched, byte) && found.is_none() {
                     found = Some(Found { index, end: i + 1 });
                 }
             }
@@ -62,20 +75,20 @@ impl StopStrings {
     }
 }
 
-impl Stop {
-    /// Whether this byte completes the string.
-    fn push(&mut self, byte: u8) -> bool {
+impl Pattern {
+    /// Whether this byte completes the string, of which the text so far ends in `matched` bytes.
+    fn push(&self, matched: &mut usize, byte: u8) -> bool {
         let text = self.text.as_bytes();
-        if self.matched == text.len() {
-            self.matched = self.borders.last().copied().unwrap_or(0);
+        if *matched == text.len() {
+            *matched = self.borders.last().copied().unwrap_or(0);
         }
-        while self.matched > 0 && text[self.matched] != byte {
-            self.matched = self.borders[self.matched - 1];
+        while *matched > 0 && text[*matched] != byte {
+            *matched = self.borders[*matched - 1];
         }
-        if text.get(self.matched) == Some(&byte) {
-            self.matched += 1;
+        if text.get(*matched) == Some(&byte) {
+            *matched += 1;
         }
-        self.matched == text.len() && !text.is_empty()
+        *matched == text.len() && !text.is_empty()
     }
 }
 

@@ -35,7 +35,7 @@ fn vocabulary() -> Arc<Vocabulary> {
 fn options(stop: &[&str]) -> TextOptions {
     TextOptions {
         skip_special_tokens: true,
-        stop: stop.iter().map(|&s| s.to_owned()).collect(),
+        stop: StopTexts::new(&stop.iter().map(|&s| s.to_owned()).collect::<Vec<_>>()),
         include_stop_str_in_output: false,
         min_tokens: 0,
     }
@@ -85,7 +85,7 @@ fn output_equals_vllm() {
         let given = &case["options"];
         let options = TextOptions {
             skip_special_tokens: given["skip_special_tokens"].as_bool().unwrap(),
-            stop: strings(&given["stop"]),
+            stop: StopTexts::new(&strings(&given["stop"])),
             include_stop_str_in_output: given["include_stop_str_in_output"].as_bool().unwrap(),
             min_tokens: given["min_tokens"].as_u64().unwrap() as u32,
         };
@@ -216,7 +216,7 @@ proptest! {
         let given = TextOptions {
             include_stop_str_in_output: include,
             min_tokens,
-            stop: stops.clone(),
+            stop: StopTexts::new(&stops),
             ..options(&[])
         };
         let deltas = stream(&[], &tokens, given, length());
@@ -296,7 +296,10 @@ fn each_api_shows_logprobs_its_own_way() {
     };
     let position = TokenTexts::new(vocabulary()).next(&logprobs);
     let chat = position.chat(2, false);
-    assert_eq!((chat.token.as_str(), chat.logprob, &chat.bytes[..]), ("c", -9999.0, &b"c"[..]));
+    assert_eq!(
+        (chat.token.as_str(), chat.logprob, chat.bytes.as_deref()),
+        ("c", -9999.0, Some(&b"c"[..]))
+    );
     let top = |chat: &ChatLogprob| -> Vec<String> {
         chat.top_logprobs.iter().map(|entry| entry.token.clone()).collect()
     };
@@ -304,7 +307,7 @@ fn each_api_shows_logprobs_its_own_way() {
     assert!(top(&position.chat(0, false)).is_empty());
     assert_eq!(top(&position.chat(-1, false)), ["c", "a", "", "", "b"]);
     let ids = position.chat(2, true);
-    assert_eq!((&ids.token, &ids.bytes[..]), (&format!("token_id:{c}"), &b"c"[..]));
+    assert_eq!((&ids.token, ids.bytes.as_deref()), (&format!("token_id:{c}"), Some(&b"c"[..])));
     assert_eq!(ids.top_logprobs[1].bytes, format!("token_id:{a}").into_bytes());
     let pairs = |top: &[(&str, f64)]| -> Vec<(String, f64)> {
         top.iter().map(|(text, logprob)| ((*text).to_owned(), *logprob)).collect()

@@ -21,6 +21,8 @@ pub struct Vocabulary {
     ends: Vec<u32>,
     /// By id: whether `skip_special_tokens` leaves it out.
     special: Vec<bool>,
+    /// By id: whether it was added to the vocabulary that the model's words come from.
+    added: Vec<bool>,
     max_chars_per_token: usize,
 }
 
@@ -38,14 +40,17 @@ impl Vocabulary {
             pieces[id as usize] = piece;
         }
         let mut special = vec![false; size];
+        let mut is_added = vec![false; size];
         for (&id, token) in &added {
             pieces[id as usize] = &token.content;
             special[id as usize] = token.special;
+            is_added[id as usize] = true;
         }
         let mut table = Self {
             bytes: Vec::new(),
             ends: Vec::with_capacity(size),
             special,
+            added: is_added,
             max_chars_per_token: known.keys().map(|piece| piece.chars().count()).max().unwrap_or(0),
         };
         for piece in pieces {
@@ -61,6 +66,11 @@ impl Vocabulary {
         let Some(&end) = self.ends.get(id) else { return &[] };
         let start = if id == 0 { 0 } else { self.ends[id - 1] };
         &self.bytes[start as usize..end as usize]
+    }
+
+    /// Whether this token was added to the vocabulary, special or not.
+    pub fn is_added(&self, token: Token) -> bool {
+        self.added.get(token as usize).copied().unwrap_or(false)
     }
 
     /// Whether `skip_special_tokens` leaves this token out.
@@ -92,6 +102,13 @@ impl Vocabulary {
     pub fn max_chars_per_token(&self) -> usize {
         self.max_chars_per_token
     }
+}
+
+/// The text of vocabulary entries, one after the other. Bytes that are not UTF-8 become U+FFFD.
+pub fn text_of_pieces(pieces: &[String]) -> String {
+    let mut bytes = Vec::new();
+    pieces.iter().for_each(|piece| append_bytes(piece, &mut bytes));
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// A vocabulary entry spells each byte as one printable character; an entry with any other

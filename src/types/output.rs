@@ -13,9 +13,16 @@ pub enum FinishReason {
     Abort,
     /// The engine failed; clients get an HTTP 500.
     Error,
+    /// The output repeats itself, as the request said it must not.
+    Repetition,
 }
 
 impl FinishReason {
+    /// Whether the generation came to its own end, with all that it was to say.
+    pub fn is_own_end(self) -> bool {
+        matches!(self, Self::Stop | Self::Length | Self::Repetition)
+    }
+
     /// The API's word for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -23,6 +30,7 @@ impl FinishReason {
             Self::Length => "length",
             Self::Abort => "abort",
             Self::Error => "error",
+            Self::Repetition => "repetition",
         }
     }
 }
@@ -40,7 +48,7 @@ pub enum StopReason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finish {
     pub reason: FinishReason,
-    /// `None` for the primary end token and for every reason but `Stop`.
+    /// `None` for the primary end token and where the reason says all.
     pub stop: Option<StopReason>,
 }
 

@@ -1,9 +1,34 @@
 //! What a generation asks of the sampler and of the engine, validated and resolved to numbers.
 
 use super::Token;
+use std::sync::Arc;
+
+/// Which repetition at the end of an output ends a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repetition {
+    /// Tokens of the pattern; at least 1.
+    pub min_pattern: usize,
+    pub max_pattern: usize,
+    /// How often it has to stand there; at least 2.
+    pub min_count: usize,
+}
+
+impl Repetition {
+    /// Whether `output` ends in some pattern, often enough.
+    pub fn is_at_end_of(&self, output: &[Token]) -> bool {
+        let longest = self.max_pattern.min(output.len() / self.min_count);
+        (self.min_pattern..=longest).any(|length| {
+            let start = output.len() - length * self.min_count;
+            // A pattern repeats where each token equals the one a pattern later.
+            let tail = &output[start..];
+            tail[..tail.len() - length] == tail[length..]
+        })
+    }
+}
 
 /// Sampling parameters after defaults (request, then generation_config.json, then neutral) have
-/// been applied. Ranges are checked before this is built; see `http` for the messages.
+/// been applied. Ranges are checked before this is built; see `http` for the messages. What a
+/// client can make long is shared by all generations of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SamplingParams {
     /// 0 is greedy. Otherwise at least 0.01: vLLM raises smaller values to that.
@@ -21,11 +46,11 @@ pub struct SamplingParams {
     /// In [-2, 2]; over output tokens.
     pub frequency_penalty: f32,
     /// Added to the logits of these tokens; values in [-100, 100].
-    pub logit_bias: Vec<(Token, f32)>,
-    /// When set, all other tokens are impossible. Never empty.
-    pub allowed_token_ids: Option<Vec<Token>>,
+    pub logit_bias: Arc<[(Token, f32)]>,
+    /// When set, all other tokens are impossible. Ascending, without duplicates, never empty.
+    pub allowed_token_ids: Option<Arc<[Token]>>,
     /// Token sequences whose last token is masked when the rest has just been generated.
-    pub bad_words: Vec<Vec<Token>>,
+    pub bad_words: Arc<[Vec<Token>]>,
     /// `eos`, `ignored_eos` and `stop_token_ids` are impossible until so many tokens were
     /// generated.
     pub min_tokens: u32,
@@ -38,13 +63,18 @@ pub struct SamplingParams {
     /// End tokens of the model that `ignore_eos` has switched off; `min_tokens` masks them still.
     pub ignored_eos: Vec<Token>,
     /// Further end tokens (generation_config.json and the request), reported as stop reasons.
-    pub stop_token_ids: Vec<Token>,
+    pub stop_token_ids: Arc<[Token]>,
+    pub repetition: Option<Repetition>,
     /// Same seed, same text. `None` draws one.
     pub seed: Option<i64>,
     /// How many most likely tokens to report beside the sampled one; -1 is the whole vocabulary.
     pub logprobs: Option<i32>,
-    /// The same for every prompt token but the first.
+    /// With `logprobs`, report these tokens instead of the most likely ones.
+    pub logprob_token_ids: Option<Arc<[Token]>>,
+    /// The same as `logprobs` for every prompt token but the first.
     pub prompt_logprobs: Option<i32>,
+    /// Cached blocks may not stand in for computing the prompt.
+    pub skip_reading_prefix_cache: bool,
 }
 
 /// How many tokens of reasoning there may be between the tokens that start and end it.
@@ -66,19 +96,27 @@ impl SamplingParams {
             repetition_penalty: 1.0,
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
-            logit_bias: Vec::new(),
+            logit_bias: Arc::default(),
             allowed_token_ids: None,
-            bad_words: Vec::new(),
+            bad_words: Arc::default(),
             min_tokens: 0,
             thinking_budget: None,
             max_tokens,
             eos: None,
             ignored_eos: Vec::new(),
-            stop_token_ids: Vec::new(),
+            stop_token_ids: Arc::default(),
+            repetition: None,
             seed: None,
             logprobs: None,
+            logprob_token_ids: None,
             prompt_logprobs: None,
+            skip_reading_prefix_cache: false,
         }
+    }
+
+    /// Whether cached blocks may stand in for computing the prompt: not when its logits are wanted.
+    pub fn reads_prefix_cache(&self) -> bool {
+        self.prompt_logprobs.is_none() && !self.skip_reading_prefix_cache
     }
 
     /// Whether the most likely token is always taken.

@@ -15,5 +15,6 @@ mod replies;
 mod scripted;
 mod support;
 mod tls;
+mod tokens;
 mod traces;
 mod transport;

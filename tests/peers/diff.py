@@ -7,6 +7,13 @@ NOISE, RELATIVE = 0.15, 0.02
 MASKS = [(r"\b[0-9a-f]{32}\b|\b[0-9a-f]{16}\b", "<hex>")]
 HEADERS = ["content-type", "allow", "location"]
 LOGPROBS = ("logprobs", "prompt_logprobs")
+TIMES = (
+    "time_to_first_token_ms",
+    "generation_time_ms",
+    "queue_time_ms",
+    "mean_itl_ms",
+    "tokens_per_second",
+)
 
 
 def masked(value, key=""):
@@ -15,6 +22,8 @@ def masked(value, key=""):
         return {k: masked(v, k) for k, v in value.items()}
     if isinstance(value, list):
         return [masked(v, key) for v in value]
+    if key in TIMES and isinstance(value, float):
+        return "<ms>"
     if key == "created":
         return "<time>" if isinstance(value, int) else value
     if key in ("system_fingerprint", "version", "root"):
@@ -44,6 +53,10 @@ def differences(want, have, path="", text="greedy", out=None):
     ):
         if type(want) is not type(have) and want is not None and have is not None:
             out.append(f"{path}: vLLM has a {type(want).__name__}, we a {type(have).__name__}")
+    elif key == "score" and isinstance(want, float) and isinstance(have, float):
+        # A probability among labels, of which one logit in bf16 may be a step away.
+        if abs(want - have) > 0.05:
+            out.append(f"{path}: {have}, vLLM has {want}")
     elif key in LOGPROBS and want and have:
         logprobs(want, have, path, text, out)
     elif isinstance(want, dict) and isinstance(have, dict):
@@ -110,6 +123,8 @@ def chat_logprob(a, b, at, text, out):
     """{token, logprob, bytes, top_logprobs: [{token, logprob, bytes}]}"""
     if list(a) != list(b) or len(a["top_logprobs"]) != len(b["top_logprobs"]):
         out.append(f"{at}: {short(b)}, vLLM has {short(a)}")
+    elif "token_id" in a:
+        token_logprob(a, b, at, text, out)
     elif text == "greedy":
         same = (a["token"], a["bytes"]) == (b["token"], b["bytes"])
         if not same or not close(a["logprob"], b["logprob"]):
@@ -120,6 +135,15 @@ def chat_logprob(a, b, at, text, out):
         for token, sent in named[1].keys() - named[0].keys():
             if token and any(token == other for other, _ in named[0]):
                 out.append(f"{at}.top_logprobs: {token!r} has the bytes {sent}")
+
+
+def token_logprob(a, b, at, text, out):
+    """{token_id, logprob, rank, top_logprobs: [{token_id, logprob, rank}]}"""
+    if text == "greedy":
+        if a["token_id"] != b["token_id"] or not close(a["logprob"], b["logprob"]):
+            out.append(f"{at}: {short(b)}, vLLM has {short(a)}")
+        tops = (x["top_logprobs"] for x in (a, b))
+        alternatives(*({t["token_id"]: t["logprob"] for t in top} for top in tops), at, out)
 
 
 def completion_logprobs(want, have, path, text, out):
@@ -149,14 +173,21 @@ def alternatives(a, b, path, out):
             out.append(f"{path}[{token!r}]: {b.get(token)}, vLLM has {a.get(token)}")
 
 
+def said(choice):
+    """What a choice says: text, or else tokens."""
+    holder = choice.get("message") or choice.get("delta") or {}
+    if "text" in choice or holder:
+        parts = [choice.get("text"), holder.get("reasoning"), holder.get("content")]
+        return "".join(filter(None, parts))
+    return "".join(f"{token}," for token in choice.get("token_ids") or [])
+
+
 def joined(events):
     """The text of each choice of a stream."""
     texts = {}
     for event in events:
         for choice in event.get("choices", []) if isinstance(event, dict) else []:
-            delta = choice.get("delta") or {}
-            said = [choice.get("text"), delta.get("reasoning"), delta.get("content")]
-            texts[choice["index"]] = texts.get(choice["index"], "") + "".join(filter(None, said))
+            texts[choice["index"]] = texts.get(choice["index"], "") + said(choice)
     return texts
 
 
@@ -164,10 +195,7 @@ def texts(reply):
     if "events" in reply:
         return joined(reply["events"])
     if isinstance(reply.get("json"), dict):
-        texts = {}
-        for choice in reply["json"].get("choices", []):
-            message = choice.get("message") or {}
-            said = [choice.get("text"), message.get("reasoning"), message.get("content")]
-            texts[choice["index"]] = "".join(filter(None, said))
-        return texts
+        return {
+            c["index"]: said(c) for c in reply["json"].get("choices", [])
+        }
     return {}

@@ -18,6 +18,7 @@ import json
 import os
 import sys
 
+import fields  # noqa: F401  adds its cases
 import refused  # noqa: F401  adds its cases
 import parsed
 from cases import CASES
@@ -28,6 +29,10 @@ TIE = 0.05
 FLAGS = [
     "--served-model-name",
     "qwen3-tiny",
+    "alias-b",
+    "--enable-prompt-tokens-details",
+    "--enable-scale-out",
+    "--enable-per-request-metrics",
     "--max-model-len",
     "4096",
     "--block-size",
@@ -46,7 +51,12 @@ def ask(port, case):
 
 def steps(port, case):
     """[(text, gap of the two best)] of vLLM's greedy tokens: the same request, with logprobs."""
-    body = {k: v for k, v in case["body"].items() if k not in ("stream", "stream_options", "echo")}
+    body = sent(case)
+    body = {k: v for k, v in body.items() if k not in ("stream", "stream_options", "echo")}
+    if case["path"].endswith("/generate"):
+        return token_steps(port, case, body)
+    if body.get("use_beam_search") or not case["path"].endswith("completions"):
+        return []
     is_chat = case["path"].endswith("chat/completions")
     body.update(dict(logprobs=True, top_logprobs=2) if is_chat else dict(logprobs=2))
     reply = send(port, "POST", case["path"], body, case["headers"])
@@ -69,11 +79,37 @@ def steps(port, case):
     return out
 
 
+def sent(case):
+    """The body of a case as an object; an empty one where it is none."""
+    body = case["body"]
+    try:
+        body = json.loads(body) if isinstance(body, bytes) else body
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def token_steps(port, case, body):
+    """The same of the endpoint that gives tokens."""
+    params = {k: v for k, v in body["sampling_params"].items() if k != "logprob_token_ids"}
+    body = dict(body, sampling_params=dict(params, logprobs=2), output_mode="tokens")
+    reply = send(port, "POST", case["path"], body, case["headers"])
+    if reply["status"] != 200:
+        return []
+    out = []
+    for choice in reply["json"]["choices"]:
+        for step in choice["logprobs"]["content"]:
+            tops = sorted(top["logprob"] for top in step["top_logprobs"])
+            gap = tops[-1] - tops[-2] if len(tops) > 1 else 99.0
+            out.append((f"{step['token_id']},", gap))
+    return out
+
+
 def has_text(case, reply):
     return (
         case["text"] == "greedy"
         and reply["status"] == 200
-        and isinstance(case["body"], dict)
+        and bool(sent(case))
         and any(texts(reply).values())
     )
 
@@ -260,7 +296,7 @@ def run(cases, vllm, ours, old, args):
         for _ in range(5):
             # A busy vLLM may put two tokens into one chunk of a stream: a matter of time, so ask
             # it again. What differs otherwise differs every time.
-            streams = isinstance(case["body"], dict) and case["body"].get("stream")
+            streams = sent(case).get("stream")
             if isinstance(found, dict) or not vllm or not streams:
                 break
             record = recording(case, ask(vllm.port, case), record.get("gap"))

@@ -36,7 +36,8 @@ pub(super) const FRONTEND: &[Flag] = &[
     ),
     flag("--enable-prompt-tokens-details", Toggle, OFF)
         .help("Report in `usage` how many prompt tokens came from the prefix cache."),
-    later("--enable-per-request-metrics", Toggle, OFF, NOT_YET),
+    flag("--enable-per-request-metrics", Toggle, OFF)
+        .help("Report the times of a request in `metrics` of its reply."),
     flag("--enable-server-load-tracking", Toggle, OFF)
         .help("Let /load count the requests in work."),
     flag("--enable-force-include-usage", Toggle, OFF)

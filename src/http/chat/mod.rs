@@ -1,5 +1,6 @@
 //! `POST /v1/chat/completions`.
 
+mod batch;
 mod content_format;
 mod conversation;
 mod delta;
@@ -7,15 +8,17 @@ mod parsing;
 mod reply;
 mod stream;
 
+pub use batch::create as create_batch;
+
 use super::body::{blocking, read};
 use super::call::Call;
-use super::fanout::{Job, Origin};
+use super::fanout::{Job, Numbering, Origin};
 use super::frontend::Frontend;
 use super::headers::{request_id, with_load_metrics};
 use super::json::{Dict, Int, Json, to_str};
 use super::prompt::{LengthRules, TokenPrompt};
 use super::reply::{random_id, unix_time};
-use super::request::{ChatRequest, Conversation, Sampling, ToolChoice};
+use super::request::{BeamParams, ChatRequest, Conversation, Sampling, ToolChoice};
 use super::request_log::{RequestLog, with_reply_id};
 use super::{respond, sse};
 use crate::error::ApiError;
@@ -47,15 +50,19 @@ pub async fn create(
     frontend.check_tool_choice(&request.tool_choice)?;
     let (prompt, messages) = frontend.chat_prompt(&request, body.len()).await?;
     call.tokenised();
-    let sampling = frontend.chat_sampling(&request, &prompt)?;
-    if request.common.use_beam_search {
-        return Err(ApiError::not_implemented("Beam search"));
-    }
     let replies = Replies::new(&frontend, &request, id.clone(), unix_time(), &prompt, &messages);
-    let job = Job { prompt, sampling };
     let origin =
-        Origin { id: &id, numbers_prompts: false, headers: &headers, call: call.clone(), log };
-    let fanout = frontend.start(&request.common, origin, room, vec![job]).await;
+        Origin { id: &id, numbers: Numbering::None, headers: &headers, call: call.clone(), log };
+    let fanout = match request.common.use_beam_search {
+        true => {
+            let params = frontend.chat_beams(&request, &prompt)?;
+            frontend.start_beams(&request.common, origin, room, vec![(prompt, params)]).await
+        }
+        false => {
+            let sampling = frontend.chat_sampling(&request, &prompt)?;
+            frontend.start(&request.common, origin, room, vec![Job { prompt, sampling }]).await
+        }
+    };
     let fanout = fanout.inspect_err(|error| call.failed(error));
     if request.common.stream {
         let (usage, continuous) = frontend.usage_options(&request.common);
@@ -145,6 +152,17 @@ impl Frontend {
             sampling.skip_special_tokens = false;
         }
         Ok(sampling)
+    }
+
+    /// The search for a request that wants beams.
+    fn chat_beams(
+        &self,
+        request: &ChatRequest,
+        prompt: &TokenPrompt,
+    ) -> Result<BeamParams, ApiError> {
+        let (common, wanted) = (&request.common, request.max_tokens.as_ref());
+        let max_tokens = self.max_tokens(wanted, prompt.tokens.len(), common)?;
+        common.sampling.beams(max_tokens, &self.defaults)
     }
 
     /// What a request may not bring unless the operator trusts its clients.

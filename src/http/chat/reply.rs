@@ -6,6 +6,7 @@ use super::super::prompt::TokenPrompt;
 use super::super::reply::{CompletionDetails, Stop, TokenMap, Usage, finish_members};
 use super::super::request::ChatRequest;
 use super::super::respond;
+use super::super::timing::RequestTiming;
 use super::parsing::{Parsing, Said, ToolCall};
 use super::{content_text, reply_role};
 use crate::text::{ChatLogprob, PositionTexts};
@@ -127,7 +128,7 @@ impl Replies {
             prompt_text: self.prompt_text.as_deref(),
             kv_transfer_params: (),
             ec_transfer_params: (),
-            metrics: (),
+            metrics: frontend.shown_timing(fanout),
         })
     }
 
@@ -170,6 +171,35 @@ impl Replies {
     }
 }
 
+/// The reply to several chats: one choice for each.
+pub fn batch_reply(frontend: &Frontend, replies: &[Replies], outputs: &[Output]) -> Response<Body> {
+    let choices = replies.iter().zip(outputs).enumerate().map(|(at, (replies, output))| {
+        let mut said = replies.said(frontend, output);
+        // Tools are for single chats: what looks like a call is none.
+        said.tool_calls.clear();
+        said.finish = finish_members(output.finish.as_ref()).0;
+        replies.choice(at, output, said)
+    });
+    let prompt_tokens = replies.iter().map(|replies| replies.prompt_tokens).sum();
+    let completion_tokens = outputs.iter().map(|output| output.total_tokens).sum();
+    respond::json(&Reply {
+        id: &replies[0].id,
+        object: "chat.completion",
+        created: replies[0].created,
+        model: &replies[0].model,
+        choices: choices.collect(),
+        service_tier: (),
+        system_fingerprint: frontend.options.system_fingerprint.as_deref(),
+        usage: Usage::counts(prompt_tokens, completion_tokens).in_reply(None, None),
+        prompt_logprobs: None,
+        prompt_token_ids: None,
+        prompt_text: None,
+        kv_transfer_params: (),
+        ec_transfer_params: (),
+        metrics: None,
+    })
+}
+
 /// `logprobs` of a choice.
 #[derive(Serialize)]
 pub struct Logprobs {
@@ -191,7 +221,7 @@ struct Reply<'a> {
     prompt_text: Option<&'a str>,
     kv_transfer_params: (),
     ec_transfer_params: (),
-    metrics: (),
+    metrics: Option<&'a RequestTiming>,
 }
 
 #[derive(Serialize)]

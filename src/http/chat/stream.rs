@@ -4,6 +4,7 @@ use super::super::fanout::{Fanout, Output};
 use super::super::frontend::Frontend;
 use super::super::reply::{Member, Stop, Usage, finish_members};
 use super::super::sse::{Chunks, write_event};
+use super::super::timing::KnownTiming;
 use super::delta::Delta;
 use super::parsing::Parsing;
 use super::reply::{Logprobs, Replies};
@@ -184,6 +185,7 @@ impl Chunks for ChatChunks {
                     .in_last_chunk(cached, Some(0))
                     .with_details(self.replies.details(reasoning_tokens)),
                 system_fingerprint: self.frontend.options.system_fingerprint.as_deref(),
+                metrics: self.frontend.shown_timing(fanout).map(KnownTiming),
             },
         );
     }
@@ -241,4 +243,6 @@ struct LastChunk<'a> {
     usage: Usage,
     #[serde(skip_serializing_if = "Option::is_none")]
     system_fingerprint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<KnownTiming<'a>>,
 }

@@ -5,12 +5,12 @@ mod stream;
 
 use super::body::read;
 use super::call::Call;
-use super::fanout::{Job, Origin};
+use super::fanout::{Job, Numbering, Origin};
 use super::frontend::Frontend;
 use super::headers::{request_id, with_load_metrics};
-use super::prompt::LengthRules;
+use super::prompt::{LengthRules, TokenPrompt};
 use super::reply::{random_id, unix_time};
-use super::request::{CompletionRequest, Prompt};
+use super::request::{BeamParams, CompletionRequest, Prompt};
 use super::request_log::{RequestLog, with_reply_id};
 use super::{respond, sse};
 use crate::error::ApiError;
@@ -41,16 +41,22 @@ pub async fn create(
     let room = frontend.engine.reserve(request.common.sampling.reserve_n())?;
     check_prompt_kind(&request)?;
     let prompts = std::mem::take(&mut request.prompts);
-    let jobs = frontend.completion_jobs(&request, prompts).await?;
+    let prompts = frontend.completion_prompts(&request, prompts).await?;
     call.tokenised();
-    if request.common.use_beam_search {
-        return Err(ApiError::not_implemented("Beam search"));
-    }
-    let sources = jobs.iter().map(|job| frontend.source(&request, &job.prompt)).collect();
+    let sources = prompts.iter().map(|prompt| frontend.source(&request, prompt)).collect();
     let replies = Replies::new(&frontend, &request, id.clone(), unix_time(), sources);
     let origin =
-        Origin { id: &id, numbers_prompts: true, headers: &headers, call: call.clone(), log };
-    let fanout = frontend.start(&request.common, origin, room, jobs).await;
+        Origin { id: &id, numbers: Numbering::Dash, headers: &headers, call: call.clone(), log };
+    let fanout = match request.common.use_beam_search {
+        true => {
+            let searches = frontend.completion_searches(&request, prompts)?;
+            frontend.start_beams(&request.common, origin, room, searches).await
+        }
+        false => {
+            let jobs = frontend.completion_jobs(&request, prompts)?;
+            frontend.start(&request.common, origin, room, jobs).await
+        }
+    };
     let fanout = fanout.inspect_err(|error| call.failed(error));
     if request.common.stream {
         let (usage, continuous) = frontend.usage_options(&request.common);
@@ -92,12 +98,12 @@ pub fn check_prompt_kind(request: &CompletionRequest) -> Result<(), ApiError> {
 }
 
 impl Frontend {
-    /// Tokenises all prompts, then checks the sampling parameters against each.
-    pub async fn completion_jobs(
+    /// Tokenises all prompts.
+    pub async fn completion_prompts(
         &self,
         request: &CompletionRequest,
         prompts: Vec<Prompt>,
-    ) -> Result<Vec<Job>, ApiError> {
+    ) -> Result<Vec<TokenPrompt>, ApiError> {
         if prompts.is_empty() {
             return Err(ApiError::bad_request("You must pass at least one prompt"));
         }
@@ -109,22 +115,50 @@ impl Frontend {
         for prompt in prompts {
             tokenised.push(self.completion_prompt(prompt, &rules).await?);
         }
-        let mut jobs = Vec::with_capacity(tokenised.len());
-        for prompt in tokenised {
+        Ok(tokenised)
+    }
+
+    /// Checks the sampling parameters against each prompt.
+    pub fn completion_jobs(
+        &self,
+        request: &CompletionRequest,
+        prompts: Vec<TokenPrompt>,
+    ) -> Result<Vec<Job>, ApiError> {
+        let (common, wanted) = (&request.common, &request.max_tokens);
+        let fields = &common.sampling;
+        let mut jobs: Vec<Job> = Vec::with_capacity(prompts.len());
+        for prompt in prompts {
             // With echo, no tokens means the prompt alone; the engine still makes one.
             let max_tokens = match common.echo && *wanted == 0 {
                 true => 1,
                 false => self.max_tokens(Some(wanted), prompt.tokens.len(), common)?,
             };
-            let fields = &common.sampling;
-            let sampling = fields.resolve(max_tokens, common.big_extra_arg, &self.defaults)?;
+            let sampling = match jobs.first() {
+                Some(first) => fields.resolve_again(&first.sampling, max_tokens)?,
+                None => fields.resolve(max_tokens, common.big_extra_arg, &self.defaults)?,
+            };
             jobs.push(Job { prompt, sampling });
         }
         Ok(jobs)
     }
 
+    /// The searches for a request that wants beams.
+    fn completion_searches(
+        &self,
+        request: &CompletionRequest,
+        prompts: Vec<TokenPrompt>,
+    ) -> Result<Vec<(TokenPrompt, BeamParams)>, ApiError> {
+        let common = &request.common;
+        let search = |prompt: TokenPrompt| {
+            let wanted = Some(&request.max_tokens);
+            let max_tokens = self.max_tokens(wanted, prompt.tokens.len(), common)?;
+            Ok((prompt, common.sampling.beams(max_tokens, &self.defaults)?))
+        };
+        prompts.into_iter().map(search).collect()
+    }
+
     /// What the replies show of a prompt.
-    fn source(&self, request: &CompletionRequest, prompt: &super::prompt::TokenPrompt) -> Source {
+    fn source(&self, request: &CompletionRequest, prompt: &TokenPrompt) -> Source {
         let text = || match &prompt.text {
             Some(text) => text.clone(),
             None => self.encoder.decode(&prompt.tokens, false),

@@ -5,6 +5,7 @@ use super::super::frontend::Frontend;
 use super::super::reply::{Stop, TokenMap, Usage, finish_members};
 use super::super::request::CompletionRequest;
 use super::super::respond;
+use super::super::timing::RequestTiming;
 use crate::text::{PositionTexts, TokenTexts, Vocabulary};
 use crate::types::{PromptLogprobs, Token};
 use axum::body::Body;
@@ -104,7 +105,7 @@ impl Replies {
     ) -> Response<Body> {
         let choice =
             |(at, output)| self.choice(frontend, at, output, fanout.take_prompt_logprobs(at));
-        let choices = outputs.iter().enumerate().map(choice).collect();
+        let choices: Vec<Choice> = outputs.iter().enumerate().map(choice).collect();
         let prompt_tokens = self.sources.iter().map(|source| source.tokens.len()).sum();
         let completion_tokens = outputs.iter().map(|output| output.total_tokens).sum();
         // The count of cached tokens is that of the last prompt.
@@ -120,7 +121,7 @@ impl Replies {
             usage: Usage::counts(prompt_tokens, completion_tokens).in_reply(cached, None),
             kv_transfer_params: (),
             ec_transfer_params: (),
-            metrics: (),
+            metrics: frontend.shown_timing(fanout),
         })
     }
 
@@ -216,7 +217,7 @@ struct Reply<'a> {
     usage: Usage,
     kv_transfer_params: (),
     ec_transfer_params: (),
-    metrics: (),
+    metrics: Option<&'a RequestTiming>,
 }
 
 #[derive(Serialize)]

@@ -4,6 +4,7 @@ use super::super::fanout::Fanout;
 use super::super::frontend::Frontend;
 use super::super::reply::{Stop, Usage, finish_members};
 use super::super::sse::{Chunks, write_event};
+use super::super::timing::KnownTiming;
 use super::reply::{Logprobs, Replies};
 use crate::types::Token;
 use bytes::BytesMut;
@@ -85,6 +86,7 @@ impl Chunks for CompletionChunks {
             }],
             usage: self.continuous.then(|| Usage::counts(source.tokens.len(), progress.tokens)),
             system_fingerprint: fingerprint.filter(|_| is_last),
+            metrics: None,
         };
         write_event(out, &chunk);
     }
@@ -108,6 +110,7 @@ impl Chunks for CompletionChunks {
                 choices: [],
                 usage: Some(usage),
                 system_fingerprint: self.frontend.options.system_fingerprint.as_deref(),
+                metrics: self.frontend.shown_timing(fanout).map(KnownTiming),
             },
         );
     }
@@ -125,6 +128,8 @@ struct Chunk<'a, const N: usize> {
     usage: Option<Usage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     system_fingerprint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<KnownTiming<'a>>,
 }
 
 #[derive(Serialize)]

@@ -124,6 +124,13 @@ pub const SCHEMA: Schema = model(&[
     optional("stream_interval", &POSITIVE),
 ]);
 
+/// A whole request inside another body, with the hooks on it.
+pub const REQUEST: Schema = Schema::Hooked(check_hooks, &SCHEMA);
+
+fn check_hooks(data: &Dict) -> Result<(), ApiError> {
+    run_hooks(&mut data.clone())
+}
+
 /// The fields that shape a prompt; `/tokenize` takes them as well.
 pub const PROMPT_SCHEMA: Schema = model(&[
     optional("model", &NULLABLE_STR),
@@ -195,9 +202,13 @@ impl ChatRequest {
         validate(&SCHEMA, &body)?;
         let Json::Dict(data) = body else { return Err(ApiError::internal("no object")) };
         let fields = Fields(&data);
-        let top_logprobs = fields.int("top_logprobs").map_or(0, |count| count.saturate());
         let logprobs = fields.flag("logprobs");
         let mut sampling = SamplingFields::from_fields(fields);
+        // Chosen tokens are all shown.
+        let top_logprobs = match sampling.has_logprob_token_ids() {
+            true => -1,
+            false => fields.int("top_logprobs").map_or(0, |count| count.saturate()),
+        };
         let count = || fields.int("top_logprobs").or(Some(Int::Small(0)));
         if logprobs && !sampling.has_logprob_token_ids() {
             sampling.logprobs = count();

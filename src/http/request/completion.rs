@@ -90,6 +90,9 @@ pub const SCHEMA: Schema = Schema::Object {
     ],
 };
 
+/// A whole request inside another body, with the hooks on it.
+pub const REQUEST: Schema = Schema::Hooked(run_hooks, &SCHEMA);
+
 /// One prompt of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Prompt {
@@ -111,8 +114,8 @@ pub struct CompletionRequest {
 
 impl CompletionRequest {
     /// Checks a body.
-    pub fn new(mut body: Json) -> Result<Self, ApiError> {
-        if let Json::Dict(data) = &mut body {
+    pub fn new(body: Json) -> Result<Self, ApiError> {
+        if let Json::Dict(data) = &body {
             run_hooks(data)?;
         }
         validate(&SCHEMA, &body)?;
@@ -120,7 +123,8 @@ impl CompletionRequest {
         let prompts = data.swap_remove("prompt").map(prompts).unwrap_or_default();
         let fields = Fields(&data);
         let mut sampling = SamplingFields::from_fields(fields);
-        if !sampling.has_logprob_token_ids() {
+        let chosen = sampling.has_logprob_token_ids();
+        if !chosen {
             sampling.logprobs = fields.int("logprobs");
         }
         if fields.flag("echo") && sampling.prompt_logprobs.is_none() {
@@ -134,7 +138,10 @@ impl CompletionRequest {
             prompt_embeds: fields.get("prompt_embeds").is_some(),
             suffix: fields.get("suffix").is_some(),
             max_tokens: fields.int("max_tokens").unwrap_or(Int::Small(DEFAULT_MAX_TOKENS)),
-            logprobs: fields.int("logprobs").map(|count| count.saturate()),
+            logprobs: fields.int("logprobs").map(|count| {
+                // Chosen tokens are all shown.
+                if chosen { -1 } else { count.saturate() }
+            }),
         })
     }
 }
@@ -162,7 +169,7 @@ fn prompts(value: Json) -> Vec<Prompt> {
 }
 
 /// vLLM's hooks on the raw body, in the order in which they run.
-fn run_hooks(data: &mut Dict) -> Result<(), ApiError> {
+fn run_hooks(data: &Dict) -> Result<(), ApiError> {
     let fields = Fields(data);
     check_prompt_count(fields)?;
     check_prompt_given(fields)?;

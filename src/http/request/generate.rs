@@ -61,7 +61,7 @@ pub const REPETITION: Schema = Schema::Nullable(&Schema::Object {
 });
 pub const STRINGS: Schema = STRS;
 
-fn check_thinking_budget(value: &Json) -> Result<(), ApiError> {
+pub fn check_thinking_budget(value: &Json) -> Result<(), ApiError> {
     let fits = match value {
         Json::Null => true,
         Json::Int(budget) => *budget >= -1,
@@ -238,7 +238,7 @@ impl GenerateFields {
 }
 
 /// Whether an integer somewhere inside fits neither 64 bits with nor without sign.
-fn holds_big_int(value: &Json) -> bool {
+pub fn holds_big_int(value: &Json) -> bool {
     match value {
         Json::Int(int) => int.as_i64().is_none() && int.to_string().parse::<u64>().is_err(),
         Json::List(items) => items.iter().any(holds_big_int),

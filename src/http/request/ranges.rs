@@ -97,8 +97,8 @@ pub fn to_token(id: &Int) -> Token {
     Token::try_from(id.saturate()).unwrap_or(Token::MAX)
 }
 
-/// Python's `int(key)`.
-pub fn bias_token(key: &str) -> Option<Int> {
+/// Python's `int(text)`.
+pub fn python_int(key: &str) -> Option<Int> {
     (!key.contains('.')).then(|| coerce::int(&Json::Str(key.into())).ok())?
 }
 

@@ -1,22 +1,27 @@
 //! Sampling parameters: from the fields of a request to numbers within their ranges.
 
+mod beam;
 mod describe;
+mod finish;
 mod rendered;
 
+pub use beam::BeamParams;
 pub use describe::Described;
+pub use finish::{checked_label_ids, label_params};
 
 use super::super::json::{Int, Json, repr};
 use super::fields::Fields;
-use super::ranges::*;
+use super::ranges::{check_penalties, check_temperature, check_truncation, python_int, to_token};
 use super::structured::Constraints;
 use crate::config::RequestBounds;
 use crate::error::ApiError;
 use crate::model::GenerationDefaults;
-use crate::types::{SamplingParams, ThinkingBudget, Token};
+use crate::text::StopTexts;
+use crate::types::{Repetition, SamplingParams, Token};
 use indexmap::{IndexMap, IndexSet};
 use std::hash::Hash;
+use std::sync::Arc;
 
-const MAX_LOGPROB_TOKEN_IDS: usize = 128;
 /// Positive temperatures below are raised to it.
 const MIN_TEMPERATURE: f64 = 0.01;
 
@@ -36,6 +41,7 @@ pub struct Limits {
 #[derive(Clone, Debug)]
 pub struct SamplingFields {
     n: Option<Int>,
+    length_penalty: f64,
     presence_penalty: Option<f64>,
     frequency_penalty: Option<f64>,
     repetition_penalty: Option<f64>,
@@ -55,37 +61,41 @@ pub struct SamplingFields {
     pub logprobs: Option<Int>,
     pub prompt_logprobs: Option<Int>,
     logprob_token_ids: Option<Vec<Int>>,
+    /// Whether cached blocks may not stand in for computing; only `/inference/v1/generate` says.
+    pub skip_reading_prefix_cache: Option<bool>,
     logit_bias: Option<Vec<(String, f64)>>,
     allowed_token_ids: Option<Vec<Int>>,
     bad_words: Vec<String>,
     stream_interval: Option<Int>,
     routed_experts_prompt_start: Int,
     thinking_token_budget: Option<u32>,
-    repetition_detection: bool,
+    repetition: Option<Repetition>,
     constraints: Result<Constraints, ApiError>,
 }
 
-/// What a request asks of the engine and of the text that comes back.
+/// What a request asks of the engine and of the text that comes back. Clones share what is long.
 #[derive(Clone, Debug)]
 pub struct Sampling {
     pub n: usize,
     /// For the first of the `n`; `bad_words` are still missing.
     pub params: SamplingParams,
-    pub stop: Vec<String>,
+    pub stop: Arc<[String]>,
+    /// The same, ready to be looked for.
+    pub stop_texts: StopTexts,
     pub include_stop_str_in_output: bool,
     pub skip_special_tokens: bool,
     pub spaces_between_special_tokens: bool,
-    pub bad_words: Vec<String>,
+    pub bad_words: Arc<[String]>,
     pub stream_interval: usize,
 }
 
 impl SamplingFields {
     /// Reads the fields of a checked body.
     pub fn from_fields(data: Fields<'_>) -> Self {
-        let repetition = data.dict("repetition_detection").map(Fields);
         let zero = Int::Small(0);
         Self {
             n: data.int("n"),
+            length_penalty: data.float("length_penalty").unwrap_or(1.0),
             presence_penalty: data.float("presence_penalty"),
             frequency_penalty: data.float("frequency_penalty"),
             repetition_penalty: data.float("repetition_penalty"),
@@ -93,7 +103,7 @@ impl SamplingFields {
             top_p: data.float("top_p"),
             top_k: data.int("top_k"),
             min_p: data.float("min_p"),
-            seed: data.int("seed").and_then(|seed| seed.as_i64()).filter(|seed| *seed != -1),
+            seed: data.int("seed").and_then(|seed| bits(&seed)).filter(|seed| *seed != -1),
             stop: match data.str("stop") {
                 Some(stop) => vec![stop.to_owned()],
                 None => data.strings("stop").unwrap_or_default(),
@@ -107,6 +117,7 @@ impl SamplingFields {
                 .bool("spaces_between_special_tokens")
                 .unwrap_or(true),
             logprobs: None,
+            skip_reading_prefix_cache: None,
             prompt_logprobs: data.int("prompt_logprobs"),
             logprob_token_ids: data.ints("logprob_token_ids").filter(|ids| !ids.is_empty()),
             logit_bias: data.dict("logit_bias").map(|entries| {
@@ -120,9 +131,7 @@ impl SamplingFields {
             thinking_token_budget: data
                 .int("thinking_token_budget")
                 .and_then(|budget| u32::try_from(budget.saturate().min(i64::from(u32::MAX))).ok()),
-            repetition_detection: repetition
-                .and_then(|r| r.int("max_pattern_size"))
-                .is_some_and(|size| size > 0),
+            repetition: data.dict("repetition_detection").map(Fields).and_then(repetition),
             constraints: Constraints::from_fields(data),
         }
     }
@@ -148,7 +157,7 @@ impl SamplingFields {
     ) -> Result<Sampling, ApiError> {
         self.constraints.clone()?;
         let logit_bias = self.logit_bias()?;
-        let n = self.check_n()?;
+        let n = check_count(self.n.as_ref().unwrap_or(&Int::Small(1)), "n")?;
         if big_extra_arg {
             let message = "extra_args integers must be between -2**63 and 2**64 - 1.";
             return Err(ApiError::parameter(message, "extra_args", None));
@@ -188,27 +197,38 @@ impl SamplingFields {
             logit_bias,
             min_tokens: self.min_tokens.saturate() as u32,
             seed: self.seed,
+            skip_reading_prefix_cache: self.skip_reading_prefix_cache == Some(true),
             ..SamplingParams::greedy(max_tokens as u32)
         };
         Ok(Sampling {
             n,
             params,
-            stop: self.stop.clone(),
+            stop: self.stop.as_slice().into(),
+            stop_texts: StopTexts::new(&self.stop),
             include_stop_str_in_output: self.include_stop_str_in_output,
             skip_special_tokens: self.skip_special_tokens,
             spaces_between_special_tokens: self.spaces_between_special_tokens,
-            bad_words: dedup(&self.bad_words),
+            bad_words: dedup(&self.bad_words).into(),
             stream_interval: self.stream_interval.as_ref().map_or(1, |i| i.saturate() as usize),
         })
     }
 
+    /// What [`Self::resolve`] gives for a further prompt of the request: it shares with the first
+    /// all but its length.
+    pub fn resolve_again(&self, first: &Sampling, max_tokens: i64) -> Result<Sampling, ApiError> {
+        self.check_lengths(max_tokens)?;
+        let mut sampling = first.clone();
+        sampling.params.max_tokens = max_tokens as u32;
+        Ok(sampling)
+    }
+
     /// `(token, bias)` with biases in [-100, 100]. Keys are whatever Python's `int` reads; tokens
     /// that no vocabulary holds become the largest id, which the later check refuses.
-    fn logit_bias(&self) -> Result<Vec<(Token, f32)>, ApiError> {
-        let Some(entries) = &self.logit_bias else { return Ok(Vec::new()) };
+    fn logit_bias(&self) -> Result<Arc<[(Token, f32)]>, ApiError> {
+        let Some(entries) = &self.logit_bias else { return Ok(Arc::default()) };
         let invalid: Vec<Json> = entries
             .iter()
-            .filter(|(key, _)| bias_token(key).is_none())
+            .filter(|(key, _)| python_int(key).is_none())
             .map(|(key, _)| Json::Str(key.clone()))
             .collect();
         if !invalid.is_empty() {
@@ -221,27 +241,10 @@ impl SamplingFields {
         // Several spellings of one token: the last one counts.
         let biases: IndexMap<Token, f32> = entries
             .iter()
-            .filter_map(|(key, bias)| Some((to_token(&bias_token(key)?), *bias)))
+            .filter_map(|(key, bias)| Some((to_token(&python_int(key)?), *bias)))
             .map(|(token, bias)| (token, clamp_bias(bias)))
             .collect();
         Ok(biases.into_iter().collect())
-    }
-
-    fn check_n(&self) -> Result<usize, ApiError> {
-        let one = Int::Small(1);
-        let max = RequestBounds::get().n as i64;
-        let n = self.n.as_ref().unwrap_or(&one);
-        let message = if *n < 1 {
-            format!("n must be at least 1, got {n}.")
-        } else if *n > max {
-            format!(
-                "n must be at most {max}, got {n}. To increase this limit, set the \
-                 VLLM_MAX_N_SEQUENCES environment variable."
-            )
-        } else {
-            return Ok(n.saturate() as usize);
-        };
-        Err(ApiError::bad_request(message))
     }
 
     fn check_lengths(&self, max_tokens: i64) -> Result<(), ApiError> {
@@ -277,98 +280,40 @@ impl SamplingFields {
         }
         Ok(())
     }
+}
 
-    /// The checks that vLLM makes where the engine takes a request, after a stream's response has
-    /// started; then fills in what they cover. `eos` is the tokenizer's end token.
-    pub fn finish(
-        &self,
-        sampling: &mut Sampling,
-        limits: &Limits,
-        defaults: &GenerationDefaults,
-        eos: Option<Token>,
-        prompt_len: usize,
-    ) -> Result<(), ApiError> {
-        let params = &mut sampling.params;
-        params.logprobs = checked_logprobs(self.logprobs.as_ref(), "sample", "logprobs", limits)?;
-        let prompt = self.prompt_logprobs.as_ref();
-        self.check_logprob_token_ids(limits)?;
-        params.prompt_logprobs = checked_logprobs(prompt, "prompt", "prompt_logprobs", limits)?;
-        self.check_logit_bias(limits)?;
-        let stop_ids = checked_tokens(&dedup(&self.stop_token_ids), "stop_token_ids", limits)?;
-        params.allowed_token_ids = self.checked_allowed(limits)?;
-        self.constraints.as_ref().map_err(ApiError::clone)?.check()?;
-        params.thinking_budget = self.thinking_budget(limits)?;
-        let start = &self.routed_experts_prompt_start;
-        if *start > i64::try_from(prompt_len).unwrap_or(i64::MAX) {
-            let message = format!(
-                "routed_experts_prompt_start must be between 0 and the prompt length \
-                 ({prompt_len}), inclusive."
-            );
-            let value = start.to_string();
-            let name = "routed_experts_prompt_start";
-            return Err(ApiError::parameter(message, name, Some(&value)));
-        }
-        if self.logprob_token_ids.is_some() {
-            return Err(ApiError::not_implemented("logprob_token_ids"));
-        }
-        if self.repetition_detection {
-            return Err(ApiError::not_implemented("repetition_detection"));
-        }
-        params.stop_token_ids = stop_ids;
-        let more = defaults.eos_token_ids.iter().copied().filter(|id| Some(*id) != eos);
-        if self.ignore_eos {
-            params.ignored_eos = dedup(&eos.into_iter().chain(more).collect::<Vec<_>>());
-        } else {
-            params.eos = eos;
-            params.stop_token_ids.extend(more);
-            params.stop_token_ids = dedup(&params.stop_token_ids);
-        }
-        Ok(())
-    }
+/// The bits of an integer of 64 bits, with or without sign.
+fn bits(int: &Int) -> Option<i64> {
+    int.as_i64().or_else(|| Some(int.to_string().parse::<u64>().ok()? as i64))
+}
 
-    fn thinking_budget(&self, limits: &Limits) -> Result<Option<ThinkingBudget>, ApiError> {
-        let Some(tokens) = self.thinking_token_budget else { return Ok(None) };
-        let (start, end) = limits.think_tokens.ok_or_else(|| {
-            ApiError::bad_request(
-                "thinking_token_budget is set but reasoning_config is not configured. Please set \
-                 --reasoning-parser and/or --reasoning-config to use thinking_token_budget.",
-            )
-        })?;
-        Ok(Some(ThinkingBudget { tokens, start, end }))
-    }
+/// A number of replies, under the name that it goes by.
+fn check_count(n: &Int, name: &str) -> Result<usize, ApiError> {
+    let max = RequestBounds::get().n as i64;
+    let message = if *n < 1 {
+        format!("{name} must be at least 1, got {n}.")
+    } else if *n > max {
+        format!(
+            "{name} must be at most {max}, got {n}. To increase this limit, set the \
+             VLLM_MAX_N_SEQUENCES environment variable."
+        )
+    } else {
+        return Ok(n.saturate() as usize);
+    };
+    Err(ApiError::bad_request(message))
+}
 
-    fn check_logprob_token_ids(&self, limits: &Limits) -> Result<(), ApiError> {
-        let Some(ids) = &self.logprob_token_ids else { return Ok(()) };
-        let len = ids.len();
-        if len > MAX_LOGPROB_TOKEN_IDS {
-            let message = format!(
-                "Requested logprob_token_ids of length {len}, which is greater than max allowed: \
-                 {MAX_LOGPROB_TOKEN_IDS}"
-            );
-            return Err(ApiError::parameter(message, "logprob_token_ids", Some(&len.to_string())));
-        }
-        checked_tokens(ids, "logprob_token_ids", limits).map(drop)
-    }
-
-    fn check_logit_bias(&self, limits: &Limits) -> Result<(), ApiError> {
-        let keys = self.logit_bias.iter().flatten().filter_map(|(key, _)| bias_token(key));
-        checked_tokens(&keys.collect::<Vec<_>>(), "logit_bias", limits).map(drop)
-    }
-
-    fn checked_allowed(&self, limits: &Limits) -> Result<Option<Vec<Token>>, ApiError> {
-        let Some(ids) = &self.allowed_token_ids else { return Ok(None) };
-        let name = "allowed_token_ids";
-        if ids.is_empty() {
-            let message = "allowed_token_ids is not None and empty!";
-            return Err(ApiError::parameter(message, name, Some("[]")));
-        }
-        let outside = outside(ids, limits);
-        if !outside.is_empty() {
-            let message = "allowed_token_ids contains out-of-vocab token id!";
-            return Err(ApiError::parameter(message, name, Some(&list(&outside))));
-        }
-        Ok(Some(ids.iter().map(to_token).collect()))
-    }
+/// The rule of a checked `repetition_detection`; `None` when it switches itself off.
+fn repetition(fields: Fields<'_>) -> Option<Repetition> {
+    let size = |name: &str| {
+        fields.int(name).map_or(0, |size| usize::try_from(size.saturate()).unwrap_or(0))
+    };
+    let rule = Repetition {
+        min_pattern: size("min_pattern_size").max(1),
+        max_pattern: size("max_pattern_size"),
+        min_count: size("min_count"),
+    };
+    (rule.max_pattern > 0).then_some(rule)
 }
 
 /// As Python's `min(100, max(-100, bias))`, which makes NaN the lower bound.

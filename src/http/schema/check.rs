@@ -1,14 +1,16 @@
 //! The walk over a schema and a value.
 
-use super::super::json::{Json, str_repr};
-use super::coerce::{self, NoBool, NoFloat, NoInt};
+use super::super::json::Json;
 use super::errors::{Errors, Path};
+use super::scalars::{
+    check_bool, check_enum, check_exactly, check_float, check_int, check_literal, expect,
+};
 use super::{Field, ObjectKind, Schema};
 use crate::error::ApiError;
 
 /// How exactly a value fits, worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Exactness {
+pub(super) enum Exactness {
     Lax,
     Strict,
     Exact,
@@ -23,9 +25,9 @@ pub struct Fit {
 }
 
 impl Fit {
-    const EXACT: Self = Self { exactness: Exactness::Exact, fields: None };
+    pub(super) const EXACT: Self = Self { exactness: Exactness::Exact, fields: None };
 
-    fn of(exactness: Exactness) -> Self {
+    pub(super) fn of(exactness: Exactness) -> Self {
         Self { exactness, fields: None }
     }
 
@@ -77,8 +79,18 @@ pub fn check(
         Schema::Bool => check_bool(value, path, errors),
         Schema::Literal(words) => check_literal(words, value, path, errors),
         Schema::List { item, max } => check_list(item, max.map(|max| max()), value, path, errors)?,
+        Schema::NonEmpty(inner) => check_non_empty(inner, value, path, errors)?,
+        Schema::Valid(inner, validator) => {
+            let fit = check(inner, value, path, errors)?;
+            let wrong = fit.and_then(|_| validator(value));
+            wrong.iter().for_each(|message| errors.push_value_error(path, value, message));
+            fit.filter(|_| wrong.is_none())
+        }
         Schema::Iterable => check_iterable(value, path, errors),
-        Schema::Map(item) => check_map(item, value, path, errors)?,
+        Schema::Map(item) => check_map(item, false, value, path, errors)?,
+        Schema::IntMap(item) => check_map(item, true, value, path, errors)?,
+        Schema::Exactly(wanted) => check_exactly(*wanted, value, path, errors),
+        Schema::Enum { values, expected } => check_enum(values, expected, value, path, errors),
         Schema::Nullable(_) if value.is_null() => Some(Fit::EXACT),
         Schema::Nullable(inner) => return check(inner, value, path, errors),
         Schema::Union(choices) => return check_union(choices, value, path, errors),
@@ -89,116 +101,13 @@ pub fn check(
             errors.push_with(path, value, "is_instance_of", &message, context);
             None
         }
+        Schema::Hooked(hook, inner) => {
+            value.as_dict().map_or(Ok(()), hook)?;
+            return check(inner, value, path, errors);
+        }
         Schema::Hook(hook) => hook(value).map(|()| Some(Fit::EXACT))?,
     };
     Ok(fit)
-}
-
-fn expect(
-    fits: bool,
-    value: &Json,
-    path: &Path<'_>,
-    errors: &mut Errors,
-    kind: &'static str,
-    what: &str,
-) -> Option<Fit> {
-    if fits {
-        return Some(Fit::EXACT);
-    }
-    errors.push(path, value, kind, &format!("Input should be a valid {what}"));
-    None
-}
-
-fn check_int(
-    ge: Option<i64>,
-    le: Option<i64>,
-    value: &Json,
-    path: &Path<'_>,
-    errors: &mut Errors,
-) -> Option<Fit> {
-    let (kind, message) = match coerce::int(value) {
-        Ok(int) => {
-            let exact = matches!(value, Json::Int(_));
-            let bound = |name, bound: i64| Some(format!("'{name}': {bound}"));
-            if let Some(le) = le.filter(|le| int > *le) {
-                let message = format!("Input should be less than or equal to {le}");
-                errors.push_with(path, value, "less_than_equal", &message, bound("le", le));
-                return None;
-            }
-            if let Some(ge) = ge.filter(|ge| int < *ge) {
-                let message = format!("Input should be greater than or equal to {ge}");
-                errors.push_with(path, value, "greater_than_equal", &message, bound("ge", ge));
-                return None;
-            }
-            return Some(if exact { Fit::EXACT } else { Fit::of(Exactness::Lax) });
-        }
-        Err(NoInt::Type) => ("int_type", "Input should be a valid integer"),
-        Err(NoInt::Parsing) => {
-            ("int_parsing", "Input should be a valid integer, unable to parse string as an integer")
-        }
-        Err(NoInt::TooLarge) => (
-            "int_parsing_size",
-            "Unable to parse input string as an integer, exceeded maximum size",
-        ),
-        Err(NoInt::Fraction) => (
-            "int_from_float",
-            "Input should be a valid integer, got a number with a fractional part",
-        ),
-        Err(NoInt::NotFinite) => ("finite_number", "Input should be a finite number"),
-    };
-    errors.push(path, value, kind, message);
-    None
-}
-
-fn check_float(value: &Json, path: &Path<'_>, errors: &mut Errors) -> Option<Fit> {
-    let (kind, message) = match coerce::float(value) {
-        Ok(_) => {
-            return Some(Fit::of(match value {
-                Json::Float(_) => Exactness::Exact,
-                Json::Int(_) => Exactness::Strict,
-                _ => Exactness::Lax,
-            }));
-        }
-        Err(NoFloat::Type) => ("float_type", "Input should be a valid number"),
-        Err(NoFloat::Parsing) => {
-            ("float_parsing", "Input should be a valid number, unable to parse string as a number")
-        }
-    };
-    errors.push(path, value, kind, message);
-    None
-}
-
-fn check_bool(value: &Json, path: &Path<'_>, errors: &mut Errors) -> Option<Fit> {
-    let (kind, message) = match coerce::bool(value) {
-        Ok(_) if matches!(value, Json::Bool(_)) => return Some(Fit::EXACT),
-        Ok(_) => return Some(Fit::of(Exactness::Lax)),
-        Err(NoBool::Type) => ("bool_type", "Input should be a valid boolean"),
-        Err(NoBool::Parsing) => {
-            ("bool_parsing", "Input should be a valid boolean, unable to interpret input")
-        }
-    };
-    errors.push(path, value, kind, message);
-    None
-}
-
-fn check_literal(
-    words: &[&str],
-    value: &Json,
-    path: &Path<'_>,
-    errors: &mut Errors,
-) -> Option<Fit> {
-    if value.as_str().is_some_and(|text| words.contains(&text)) {
-        return Some(Fit::EXACT);
-    }
-    let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
-    let expected = match quoted.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
-        _ => quoted.concat(),
-    };
-    let context = format!("'expected': {}", str_repr(&expected));
-    let message = format!("Input should be {expected}");
-    errors.push_with(path, value, "literal_error", &message, Some(context));
-    None
 }
 
 fn check_list(
@@ -236,6 +145,7 @@ fn check_iterable(value: &Json, path: &Path<'_>, errors: &mut Errors) -> Option<
 
 fn check_map(
     item: &Schema,
+    has_int_keys: bool,
     value: &Json,
     path: &Path<'_>,
     errors: &mut Errors,
@@ -245,10 +155,30 @@ fn check_map(
     };
     let mut total = Some(Fit::EXACT);
     for (key, element) in entries {
-        let fit = check(item, element, &path.key(key), errors)?;
+        let path = path.key(key);
+        if has_int_keys {
+            let fit = check_int(None, None, &Json::Str(key.clone()), &path, errors);
+            total = both(total, fit);
+        }
+        let fit = check(item, element, &path, errors)?;
         total = both(total, fit);
     }
     Ok(total)
+}
+
+fn check_non_empty(
+    inner: &Schema,
+    value: &Json,
+    path: &Path<'_>,
+    errors: &mut Errors,
+) -> Result<Option<Fit>, ApiError> {
+    if value.as_list().is_some_and(<[_]>::is_empty) {
+        let message = "List should have at least 1 item after validation, not 0";
+        let context = "'field_type': 'List', 'min_length': 1, 'actual_length': 0";
+        errors.push_with(path, value, "too_short", message, Some(context.to_owned()));
+        return Ok(None);
+    }
+    check(inner, value, path, errors)
 }
 
 fn both(total: Option<Fit>, part: Option<Fit>) -> Option<Fit> {
@@ -330,6 +260,15 @@ fn check_object(
             None => {}
         }
     }
+    if let ObjectKind::Closed = kind {
+        for (name, member) in entries {
+            if fields.iter().all(|field| field.name != name) {
+                let path = path.key(name);
+                errors.push(&path, member, "extra_forbidden", "Extra inputs are not permitted");
+                total = None;
+            }
+        }
+    }
     if let (ObjectKind::Dataclass(_, hook), Some(_)) = (kind, &total) {
         hook(entries)?;
     }
@@ -339,7 +278,7 @@ fn check_object(
 
 fn refuse_object(kind: &ObjectKind, value: &Json, path: &Path<'_>, errors: &mut Errors) {
     match kind {
-        ObjectKind::Model => errors.push(
+        ObjectKind::Model | ObjectKind::Closed => errors.push(
             path,
             value,
             "model_attributes_type",

@@ -1,6 +1,6 @@
 //! A schema as JSON Schema, for the description of the API.
 
-use super::{Field, Schema};
+use super::{Field, ObjectKind, Schema};
 use serde_json::{Map, Value, json};
 
 /// What `schema` lets pass, without the coercions of the lax mode and the hooks.
@@ -28,11 +28,26 @@ pub fn describe(schema: &Schema) -> Value {
             }
             list
         }
-        Schema::Map(item) => json!({"type": "object", "additionalProperties": describe(item)}),
+        Schema::NonEmpty(inner) => {
+            let mut list = describe(inner);
+            list["minItems"] = json!(1);
+            list
+        }
+        Schema::Exactly(value) => json!({"type": "boolean", "const": value}),
+        Schema::Enum { values, .. } => json!({"type": "integer", "enum": values}),
+        Schema::Valid(inner, _) | Schema::Hooked(_, inner) => describe(inner),
+        Schema::Map(item) | Schema::IntMap(item) => {
+            json!({"type": "object", "additionalProperties": describe(item)})
+        }
         Schema::Nullable(inner) => json!({"anyOf": [describe(inner), {"type": "null"}]}),
         Schema::Union(choices) => {
             let choices: Vec<Value> = choices.iter().map(|(_, choice)| describe(choice)).collect();
             json!({"anyOf": choices})
+        }
+        Schema::Object { kind: ObjectKind::Closed, fields } => {
+            let mut object = describe_object(fields);
+            object["additionalProperties"] = json!(false);
+            object
         }
         Schema::Object { fields, .. } => describe_object(fields),
     }
@@ -52,7 +67,7 @@ fn describe_object(fields: &[Field]) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ObjectKind, optional, required};
+    use super::super::{optional, required};
     use super::*;
 
     #[test]

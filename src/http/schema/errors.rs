@@ -109,6 +109,13 @@ impl Errors {
         }
     }
 
+    /// Adds what a validator says about a value that fits otherwise.
+    pub fn push_value_error(&mut self, path: &Path<'_>, input: &Json, message: &str) {
+        let context = Some(format!("'error': ValueError({})", str_repr(message)));
+        let message = format!("Value error, {message}");
+        self.push_with(path, input, "value_error", &message, context);
+    }
+
     /// Adds those of another check.
     pub fn extend(&mut self, other: Self) {
         self.count += other.count;

@@ -9,6 +9,7 @@ pub mod coerce;
 mod describe;
 mod errors;
 mod messages;
+mod scalars;
 #[cfg(test)]
 mod tests;
 
@@ -42,10 +43,24 @@ pub enum Schema {
         /// Looked up when a list is checked: it may come from the environment.
         max: Option<fn() -> usize>,
     },
+    /// A list that is not empty, or a value of another kind.
+    NonEmpty(&'static Schema),
+    /// What a validator of its own looks at once it fits; `Some` is what is wrong.
+    Valid(&'static Schema, fn(&Json) -> Option<String>),
     /// Whatever can be iterated over; its items are looked at only when they are used.
     Iterable,
     /// An object with values of one kind.
     Map(&'static Schema),
+    /// The same with integers as keys.
+    IntMap(&'static Schema),
+    /// This boolean.
+    Exactly(bool),
+    /// One of these integers, under the names that messages list.
+    Enum {
+        values: &'static [i64],
+        expected: &'static str,
+    },
+
     Nullable(&'static Schema),
     /// The first that fits best. Labels appear in the paths of errors; empty ones do not.
     Union(&'static [(&'static str, &'static Schema)]),
@@ -55,6 +70,8 @@ pub enum Schema {
     },
     /// An instance of a class, which no JSON value is.
     InstanceOf(&'static str),
+    /// An object with a check before its schema, which raises instead of collecting.
+    Hooked(fn(&Dict) -> Result<(), ApiError>, &'static Schema),
     /// A check that raises instead of collecting; what it lets pass fits.
     Hook(fn(&Json) -> Result<(), ApiError>),
 }
@@ -63,6 +80,8 @@ pub enum Schema {
 #[derive(Debug)]
 pub enum ObjectKind {
     Model,
+    /// A model without members of other names.
+    Closed,
     TypedDict,
     /// A dataclass of this name, with the check that runs once its fields fit.
     Dataclass(&'static str, fn(&Dict) -> Result<(), ApiError>),

@@ -84,6 +84,7 @@ pub struct Finished {
     pub length: u64,
     pub abort: u64,
     pub error: u64,
+    pub repetition: u64,
 }
 
 /// Counters of work that a dense text model without a KV connector never does. vLLM shows them
@@ -216,7 +217,7 @@ impl EnginePage<'_> {
     }
 
     fn request_counters(&mut self) {
-        let Finished { stop, length, abort, error } = self.now.finished;
+        let Finished { stop, length, abort, error, repetition } = self.now.finished;
         self.counters_by(
             "vllm:request_success",
             "Generations that ended, by reason.",
@@ -226,7 +227,7 @@ impl EnginePage<'_> {
                 ("length", length),
                 ("abort", abort),
                 ("error", error),
-                ("repetition", 0),
+                ("repetition", repetition),
             ],
         );
         let model = ("model_name", self.labels.model);

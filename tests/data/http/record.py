@@ -5,15 +5,18 @@
         --block-size 64 --enable-prompt-tokens-details --port 8391
     python3 record.py 127.0.0.1:8391 > replies.jsonl
 
-What concerns every request, and what operators ask, are recordings of their own:
+The other recordings, each with these flags and some more:
 
-    vllm serve models/qwen3-tiny --served-model-name qwen3-tiny --max-model-len 4096 \
-        --block-size 64 --enable-request-id-headers --api-key secret --root-path /api \
-        --allowed-origins '["http://a.example", "http://b.example"]' --port 8391
-    python3 record.py 127.0.0.1:8391 --transport > transport.jsonl
-    VLLM_SERVER_DEV_MODE=1 vllm serve models/qwen3-tiny --served-model-name qwen3-tiny \
-        --max-model-len 4096 --block-size 64 --enable-tokenizer-info-endpoint --port 8391
-    python3 record.py 127.0.0.1:8391 --operations > operations.jsonl
+    --enable-scale-out --enable-per-request-metrics
+    python3 record.py 127.0.0.1:8391 fields > fields.jsonl
+
+    --enable-request-id-headers --api-key secret --root-path /api \
+        --allowed-origins '["http://a.example", "http://b.example"]'
+    python3 record.py 127.0.0.1:8391 transport > transport.jsonl
+    (one served name, and without --enable-prompt-tokens-details)
+
+    VLLM_SERVER_DEV_MODE=1 and --enable-tokenizer-info-endpoint
+    python3 record.py 127.0.0.1:8391 operations > operations.jsonl
 
 Each line is a fact: what was sent, which status and body came back. `tests/http_api/golden.rs`
 sends the same bytes to Glassbox and compares. Replies that hold ids, times or generated text are
@@ -21,25 +24,25 @@ compared by shape, the others byte for byte.
 """
 
 import http.client
+import importlib
 import json
 import sys
 
 from requests_base import cases
 
-if "--transport" in sys.argv:
-    sys.argv.remove("--transport")
-    import requests_transport  # noqa
-elif "--operations" in sys.argv:
-    sys.argv.remove("--operations")
-    import requests_operations  # noqa
-else:
-    import requests_bodies, requests_types, requests_ranges  # noqa
-    import requests_prompts, requests_replies  # noqa
+SETS = {
+    "replies": ["bodies", "types", "ranges", "prompts", "replies"],
+    "fields": ["fields", "scale_out", "batches"],
+    "transport": ["transport"],
+    "operations": ["operations"],
+}
 
 
 def main():
     host, port = sys.argv[1].rsplit(":", 1)
-    only = sys.argv[2] if len(sys.argv) > 2 else None
+    for name in SETS[sys.argv[2] if len(sys.argv) > 2 else "replies"]:
+        importlib.import_module(f"requests_{name}")
+    only = sys.argv[3] if len(sys.argv) > 3 else None
     for case in cases:
         if only and only not in case["name"]:
             continue

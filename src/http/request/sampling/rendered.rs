@@ -28,7 +28,7 @@ impl SamplingFields {
             ("top_k", Some(params.top_k.into())),
             ("min_p", Some(float(params.min_p))),
             ("seed", params.seed.map(Value::from)),
-            ("stop", Some(json!(sampling.stop))),
+            ("stop", Some(json!(*sampling.stop))),
             ("stop_token_ids", Some(json!(stop_token_ids))),
             (
                 "include_stop_str_in_output",
@@ -55,7 +55,7 @@ impl SamplingFields {
                 let ids = self.allowed_token_ids.as_ref();
                 ids.map(|ids| ids.iter().map(int).collect::<Vec<_>>().into())
             }),
-            ("bad_words", Some(json!(sampling.bad_words))),
+            ("bad_words", Some(json!(*sampling.bad_words))),
         ];
         let present = optional.into_iter().filter_map(|(name, value)| Some((name, value?)));
         let mut all: Map<String, Value> =
