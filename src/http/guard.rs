@@ -1,8 +1,11 @@
 //! Values that live as long as a response body.
 
+use super::frontend::Frontend;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::Response;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
 /// Keeps `guard` until the body of `response` has been sent or given up.
@@ -32,5 +35,26 @@ impl<G: Unpin> HttpBody for Guarded<G> {
 
     fn size_hint(&self) -> hyper::body::SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// Counts a request as load while it lives, if load is tracked.
+pub struct LoadGuard(Option<Arc<Frontend>>);
+
+impl LoadGuard {
+    pub fn count(frontend: &Arc<Frontend>) -> Self {
+        let tracked = frontend.options.enable_server_load_tracking;
+        if tracked {
+            frontend.load.fetch_add(1, Relaxed);
+        }
+        Self(tracked.then(|| frontend.clone()))
+    }
+}
+
+impl Drop for LoadGuard {
+    fn drop(&mut self) {
+        if let Some(frontend) = &self.0 {
+            frontend.load.fetch_sub(1, Relaxed);
+        }
     }
 }

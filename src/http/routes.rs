@@ -5,6 +5,7 @@ use super::call::Call;
 use super::developer::{self, Asked, Developer};
 use super::docs::Page;
 use super::frontend::Frontend;
+use super::guard::LoadGuard;
 use super::headers::REQUEST_ID;
 use super::keep_alive::keep_alive;
 use super::{
@@ -18,7 +19,6 @@ use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// What a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -391,26 +391,5 @@ where
         Tokenize => tokenize::tokenize(&frontend, &headers, &body).await,
         Detokenize => tokenize::detokenize(&frontend, &headers, &body),
         _ => Err(ApiError::detail(404, "Not Found")),
-    }
-}
-
-/// Counts a request as load while it lives, if load is tracked.
-struct LoadGuard(Option<Arc<Frontend>>);
-
-impl LoadGuard {
-    fn count(frontend: &Arc<Frontend>) -> Self {
-        let tracked = frontend.options.enable_server_load_tracking;
-        if tracked {
-            frontend.load.fetch_add(1, Relaxed);
-        }
-        Self(tracked.then(|| frontend.clone()))
-    }
-}
-
-impl Drop for LoadGuard {
-    fn drop(&mut self) {
-        if let Some(frontend) = &self.0 {
-            frontend.load.fetch_sub(1, Relaxed);
-        }
     }
 }
