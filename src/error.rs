@@ -9,6 +9,8 @@ pub enum Shape {
     Error,
     /// `{"detail":message}`, as the web framework below vLLM answers.
     Detail,
+    /// `{"type":"error","error":{"type","message"}}`, as Anthropic's API has it.
+    Anthropic,
 }
 
 /// An error with the HTTP status, type, parameter and message of vLLM's error body.
@@ -119,6 +121,11 @@ impl ApiError {
     /// A failure of the server.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(500, "InternalServerError", message)
+    }
+
+    /// The same for a client of Anthropic's API.
+    pub fn for_anthropic(self) -> Self {
+        Self { shape: Shape::Anthropic, ..self }
     }
 
     /// Sets the parameter without naming it in the message.

@@ -12,7 +12,7 @@ use super::table::Status;
 use super::transport;
 use super::value::Value;
 use crate::model::{GenerationSource, LoadFormat};
-use crate::types::{ContentFormat, HashAlgo, Policy};
+use crate::types::{ContentFormat, HashAlgo, Policy, ReasoningEffort};
 use serde_json::{Map, Value as Json};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -277,6 +277,10 @@ fn frontend(raw: &Raw, env: &Env) -> Result<FrontendSettings, String> {
             .map_err(|_| format!("argument --port: must be 0 to 65535, not {port}"))?,
         api_keys: keys.into_iter().filter(|key| !key.is_empty()).collect(),
         response_role: raw.text("--response-role").unwrap_or_default(),
+        anthropic_disabled_thinking_effort: {
+            let effort = raw.text("--anthropic-disabled-thinking-effort");
+            ReasoningEffort::ALL.into_iter().find(|known| Some(known.name()) == effort.as_deref())
+        },
         parsers: parsers::read(raw)?,
         exclude_tools_when_tool_choice_none: raw.is_on("--exclude-tools-when-tool-choice-none"),
         trust_request_chat_template: raw.is_on("--trust-request-chat-template"),

@@ -10,7 +10,7 @@ use super::otel::TracingSettings;
 use super::parsers::ParserSettings;
 use super::transport::TransportSettings;
 use crate::model::{GenerationSource, HubOptions, LoadFormat};
-use crate::types::{ContentFormat, HashAlgo, Policy};
+use crate::types::{ContentFormat, HashAlgo, Policy, ReasoningEffort};
 use serde_json::{Map, Value as Json};
 use std::time::Duration;
 
@@ -127,6 +127,8 @@ pub struct FrontendSettings {
     /// Empty: no key is asked for.
     pub api_keys: Vec<String>,
     pub response_role: String,
+    /// `None` asks the template.
+    pub anthropic_disabled_thinking_effort: Option<ReasoningEffort>,
     pub parsers: ParserSettings,
     pub exclude_tools_when_tool_choice_none: bool,
     pub trust_request_chat_template: bool,

@@ -13,9 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The paths whose calls are traced.
-const APIS: [Api; 2] = [
+const APIS: [Api; 3] = [
     Api { operation: "chat", route: "/v1/chat/completions" },
     Api { operation: "text_completion", route: "/v1/completions" },
+    Api { operation: "chat", route: "/v1/messages" },
 ];
 
 /// A call. Clones are the same call; when the last one is dropped, the call is over.

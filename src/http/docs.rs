@@ -2,8 +2,9 @@
 
 use super::frontend::Frontend;
 use super::request::{
-    BATCH_SCHEMA, CHAT_SCHEMA, COMPLETION_SCHEMA, DECISION_SCHEMA, DETOKENIZE_SCHEMA,
-    GENERATE_SCHEMA, PROMPT_SCHEMA, SCORING_SCHEMA, TOKENIZE_TEXT_SCHEMA,
+    BATCH_SCHEMA, CHAT_SCHEMA, COMPLETION_SCHEMA, COUNT_TOKENS_SCHEMA, DECISION_SCHEMA,
+    DETOKENIZE_SCHEMA, GENERATE_SCHEMA, MESSAGES_SCHEMA, PROMPT_SCHEMA, SCORING_SCHEMA,
+    TOKENIZE_TEXT_SCHEMA,
 };
 use super::respond;
 use super::routes::shown;
@@ -120,6 +121,9 @@ const fn about(path: &'static str, summary: &'static str, body: Option<&'static 
     About { path, summary, body }
 }
 
+const MESSAGES: &str = "AnthropicMessagesRequest";
+const COUNT_TOKENS: &str = "AnthropicCountTokensRequest";
+
 const ABOUT: &[About] = &[
     about("/health", "200 while the engine is alive and makes progress, 503 otherwise.", None),
     about("/ping", "The same, for SageMaker.", None),
@@ -130,6 +134,9 @@ const ABOUT: &[About] = &[
     about("/v1/models", "The served names of the model.", None),
     about("/v1/chat/completions", "Answers a conversation.", Some("ChatCompletionRequest")),
     about("/v1/completions", "Goes on with prompts.", Some("CompletionRequest")),
+    about("/v1/messages", "Answers a conversation, as Anthropic's API.", Some(MESSAGES)),
+    about("/v1/messages/count_tokens", "How many tokens that takes.", Some(COUNT_TOKENS)),
+    about("/v1/messages/render", "What that comes to, in tokens.", Some(MESSAGES)),
     about(
         "/v1/chat/completions/render",
         "What a conversation comes to, in tokens.",
@@ -230,6 +237,8 @@ fn schemas() -> Value {
         "GenerateRequest": named("GenerateRequest", &GENERATE_SCHEMA),
         "GenerativeScoringRequest": named("GenerativeScoringRequest", &SCORING_SCHEMA),
         "SystemOneRequest": named("SystemOneRequest", &DECISION_SCHEMA),
+        MESSAGES: named(MESSAGES, &MESSAGES_SCHEMA),
+        COUNT_TOKENS: named(COUNT_TOKENS, &COUNT_TOKENS_SCHEMA),
         "TokenizeCompletionRequest": named("TokenizeCompletionRequest", &TOKENIZE_TEXT_SCHEMA),
         "TokenizeChatRequest": named("TokenizeChatRequest", &PROMPT_SCHEMA),
         "TokenizeRequest": either(["TokenizeCompletionRequest", "TokenizeChatRequest"]),

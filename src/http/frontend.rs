@@ -4,6 +4,7 @@ use super::cors::Cors;
 use super::decisions::ReplyLabels;
 use super::in_flight::InFlight;
 use super::json::str_repr;
+use super::messages;
 use super::request::{GenerateFields, Limits};
 use crate::config::{CorsSettings, Docs, RequestLogSettings, TransportLimits, VLLM_VERSION};
 use crate::engine::EngineHandle;
@@ -13,7 +14,7 @@ use crate::telemetry::metrics::{Format, Metrics};
 use crate::telemetry::trace::Tracer;
 use crate::text::parse::NoThinkTokens;
 use crate::text::{Encoder, Parsers, UnsupportedTokenizer};
-use crate::types::{ContentFormat, ReasoningFormat, Token, ToolFormat};
+use crate::types::{ContentFormat, ReasoningEffort, ReasoningFormat, Token, ToolFormat};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -38,6 +39,8 @@ pub struct Options {
     pub return_tokens_as_token_ids: bool,
     pub enable_prompt_tokens_details: bool,
     pub enable_per_request_metrics: bool,
+    /// Tokens in a block of the prefix cache; `None` without one.
+    pub cache_block_size: Option<u32>,
     pub enable_force_include_usage: bool,
     pub enable_server_load_tracking: bool,
     pub exclude_tools_when_tool_choice_none: bool,
@@ -67,6 +70,9 @@ pub struct Options {
     /// `None` reads it off the template.
     pub chat_template_content_format: Option<ContentFormat>,
     pub response_role: String,
+    /// The effort of reasoning that messages without thinking ask for; `None` finds out whether
+    /// the template knows `none`.
+    pub anthropic_disabled_thinking_effort: Option<ReasoningEffort>,
     /// See [`system_fingerprint`].
     pub system_fingerprint: Option<String>,
     /// Tokens in one chunk of a stream, unless a request asks for more.
@@ -110,6 +116,7 @@ impl Options {
             return_tokens_as_token_ids: false,
             enable_prompt_tokens_details: false,
             enable_per_request_metrics: false,
+            cache_block_size: None,
             enable_force_include_usage: false,
             enable_server_load_tracking: false,
             exclude_tools_when_tool_choice_none: false,
@@ -129,6 +136,7 @@ impl Options {
             default_chat_template_kwargs: Map::new(),
             chat_template_content_format: None,
             response_role: "assistant".to_owned(),
+            anthropic_disabled_thinking_effort: None,
             system_fingerprint: None,
             stream_interval: 1,
             stall_limit: Duration::from_secs(60),
@@ -179,6 +187,10 @@ pub struct Frontend {
     pub engine: EngineHandle,
     pub encoder: Encoder,
     pub template: Option<Arc<ChatTemplate>>,
+    /// Messages of the system stand in front of all others in prompts of `/v1/messages`.
+    pub merges_systems: bool,
+    /// See [`Options::anthropic_disabled_thinking_effort`].
+    pub disabled_effort: OnceLock<ReasoningEffort>,
     /// Special tokens by role, which templates may print.
     pub special_tokens: Map<String, Value>,
     /// The tokenizer's end token.
@@ -233,6 +245,10 @@ impl Frontend {
             parsers: parsers.map(Arc::new),
             special_tokens: tokenizer.special.clone(),
             eos: tokenizer.eos,
+            merges_systems: messages::merges_systems(template.as_deref()),
+            disabled_effort: options
+                .anthropic_disabled_thinking_effort
+                .map_or_else(OnceLock::new, OnceLock::from),
             load: AtomicI64::new(0),
             cors: Cors::new(&options.cors),
             openapi: OnceLock::new(),

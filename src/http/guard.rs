@@ -38,12 +38,12 @@ impl<G: Unpin> HttpBody for Guarded<G> {
     }
 }
 
-/// Counts a request as load while it lives, if load is tracked.
+/// Counts a request as load while it lives, if it is load and load is tracked.
 pub struct LoadGuard(Option<Arc<Frontend>>);
 
 impl LoadGuard {
-    pub fn count(frontend: &Arc<Frontend>) -> Self {
-        let tracked = frontend.options.enable_server_load_tracking;
+    pub fn count(frontend: &Arc<Frontend>, is_load: bool) -> Self {
+        let tracked = is_load && frontend.options.enable_server_load_tracking;
         if tracked {
             frontend.load.fetch_add(1, Relaxed);
         }

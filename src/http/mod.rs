@@ -31,6 +31,7 @@ mod invocations;
 mod json;
 mod keep_alive;
 mod label_reads;
+mod messages;
 mod metrics;
 mod models;
 mod operations;

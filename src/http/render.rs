@@ -98,16 +98,27 @@ pub async fn chat(
     body: &[u8],
 ) -> Result<Response<Body>, ApiError> {
     let (request, surrogates) = read(headers, body, ChatRequest::new)?;
+    chat_request(frontend, headers, &request, surrogates, body.len()).await
+}
+
+/// The same for a chat that may come from another API, of a body of `len` bytes.
+pub async fn chat_request(
+    frontend: &Frontend,
+    headers: &HeaderMap,
+    request: &ChatRequest,
+    surrogates: Result<(), ApiError>,
+    len: usize,
+) -> Result<Response<Body>, ApiError> {
     frontend.check_model(request.common.model.as_deref())?;
     surrogates?;
     refuse_beams(&request.common)?;
     frontend.check_tool_choice(&request.tool_choice)?;
-    let (prompt, _) = frontend.chat_prompt(&request, body.len()).await?;
-    let sampling = frontend.chat_sampling(&request, &prompt)?;
+    let (prompt, _) = frontend.chat_prompt(request, len).await?;
+    let sampling = frontend.chat_sampling(request, &prompt)?;
     let given = request.common.request_id.as_deref();
     let id = request_id("chatcmpl-", headers, given, random_id);
     let mut rendered = rendered(&request.common, id, &prompt, &sampling)?;
-    rendered.reasoning_ended = frontend.reasoning_ended(&request, &prompt.tokens);
+    rendered.reasoning_ended = frontend.reasoning_ended(request, &prompt.tokens);
     if frontend.parsers.as_ref().is_some_and(|parsers| parsers.has_reasoning()) {
         let chat_template_kwargs = frontend.parser_kwargs(&request.conversation);
         rendered.reasoning_parser_kwargs = Some(ParserKwargs { chat_template_kwargs });

@@ -113,6 +113,13 @@ impl Frontend {
         fanout.timing().filter(|_| self.options.enable_per_request_metrics)
     }
 
+    /// How many tokens of a prompt the cache has got from it: those of whole blocks that were not
+    /// there yet.
+    pub fn created_cache(&self, prompt_tokens: usize, cached: Option<u32>) -> u32 {
+        let whole = |block: u32| prompt_tokens as u32 / block * block;
+        self.options.cache_block_size.map_or(0, whole).saturating_sub(cached.unwrap_or(0))
+    }
+
     /// `prompt_logprobs` of a reply: null for the first token, then a map for each other.
     pub fn prompt_logprobs(&self, logprobs: &PromptLogprobs) -> Vec<Option<TokenMap>> {
         let mut texts = TokenTexts::new(self.encoder.vocabulary().clone());

@@ -49,11 +49,32 @@ struct ErrorInfo<'a> {
     code: u16,
 }
 
+/// An error of Anthropic's API.
+#[derive(Serialize)]
+pub struct AnthropicBody<'a> {
+    r#type: &'static str,
+    error: AnthropicError<'a>,
+}
+
+#[derive(Serialize)]
+struct AnthropicError<'a> {
+    r#type: &'a str,
+    message: Cow<'a, str>,
+}
+
+impl<'a> AnthropicBody<'a> {
+    pub fn new(kind: &'a str, message: &'a str) -> Self {
+        let error = AnthropicError { r#type: kind, message: without_paths(message) };
+        Self { r#type: "error", error }
+    }
+}
+
 /// The response to a failed request.
 pub fn error(error: &ApiError) -> Response<Body> {
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = match error.shape {
         Shape::Detail => to_json(&serde_json::json!({"detail": error.message})),
+        Shape::Anthropic => to_json(&AnthropicBody::new(error.kind, &error.message)),
         Shape::Error => to_json(&ErrorBody {
             error: ErrorInfo {
                 message: without_paths(&error.message),
@@ -84,7 +105,7 @@ pub fn error_event(out: &mut String, error: &ApiError) {
 /// A message without the paths of files, which vLLM hides from clients: `/root/…` below one of
 /// the usual top folders, and `/a/b.ext` anywhere. Addresses and tracebacks, which it hides as
 /// well, never get into messages here.
-fn without_paths(message: &str) -> Cow<'_, str> {
+pub fn without_paths(message: &str) -> Cow<'_, str> {
     let trimmed = message.trim();
     if !trimmed.contains('/') {
         return Cow::Borrowed(trimmed);

@@ -1,16 +1,19 @@
 //! From a request to the handler of its path: authentication, routing, common headers.
 
+mod table;
+
+pub use table::POST;
+
 use super::body::blocking;
 use super::call::Call;
-use super::developer::{self, Asked, Developer};
-use super::docs::Page;
+use super::developer::{self, Asked};
 use super::frontend::Frontend;
 use super::guard::LoadGuard;
 use super::headers::REQUEST_ID;
 use super::keep_alive::keep_alive;
 use super::{
-    body, chat, completions, decisions, derender, elastic, generate, guard, invocations, metrics,
-    models, operations, render, reply, respond, scoring, tokenize,
+    body, chat, completions, decisions, derender, elastic, generate, guard, invocations, messages,
+    metrics, models, operations, render, reply, respond, scoring, tokenize,
 };
 use crate::error::ApiError;
 use axum::body::{Body, Bytes};
@@ -19,92 +22,8 @@ use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use table::{Endpoint, READ, ROUTES, Route};
 
-/// What a path leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Endpoint {
-    Health,
-    Version,
-    Load,
-    KvEventSources,
-    Models,
-    Chat,
-    ChatBatch,
-    Completions,
-    Tokenize,
-    Detokenize,
-    RenderChat,
-    RenderCompletions,
-    DerenderChat,
-    DerenderCompletions,
-    Generate,
-    AbortRequests,
-    Scoring,
-    Decisions,
-    /// Another endpoint for scaling out.
-    ScaleOut,
-    Docs(Page),
-    TokenizerInfo,
-    Invocations,
-    ScaleElasticEp,
-    IsScalingElasticEp,
-    Developer(Developer),
-}
-
-impl Endpoint {
-    /// Whether it is there only for scaling out.
-    fn scales_out(self) -> bool {
-        use Endpoint::*;
-        matches!(
-            self,
-            RenderChat
-                | RenderCompletions
-                | DerenderChat
-                | DerenderCompletions
-                | Generate
-                | AbortRequests
-                | ScaleOut
-        )
-    }
-}
-
-/// A path, the methods it takes, and where it leads.
-type Route = (&'static str, &'static [Method], Endpoint);
-
-const ROUTES: &[Route] = &[
-    ("/health", &[Method::GET], Endpoint::Health),
-    ("/ping", &[Method::GET, Method::POST], Endpoint::Health),
-    ("/version", &[Method::GET], Endpoint::Version),
-    ("/load", &[Method::GET], Endpoint::Load),
-    ("/kv_event_sources", &[Method::GET], Endpoint::KvEventSources),
-    ("/v1/models", &[Method::GET], Endpoint::Models),
-    ("/v1/chat/completions", &[Method::POST], Endpoint::Chat),
-    ("/v1/chat/completions/batch", &[Method::POST], Endpoint::ChatBatch),
-    ("/v1/completions", &[Method::POST], Endpoint::Completions),
-    ("/tokenize", &[Method::POST], Endpoint::Tokenize),
-    ("/detokenize", &[Method::POST], Endpoint::Detokenize),
-    ("/v1/chat/completions/render", &[Method::POST], Endpoint::RenderChat),
-    ("/v1/completions/render", &[Method::POST], Endpoint::RenderCompletions),
-    ("/v1/messages/render", &[Method::POST], Endpoint::ScaleOut),
-    ("/v1/responses/render", &[Method::POST], Endpoint::ScaleOut),
-    ("/v1/chat/completions/derender", &[Method::POST], Endpoint::DerenderChat),
-    ("/v1/completions/derender", &[Method::POST], Endpoint::DerenderCompletions),
-    ("/inference/v1/generate", &[Method::POST], Endpoint::Generate),
-    ("/inference/v1/abort_requests", &[Method::POST], Endpoint::AbortRequests),
-    ("/generative_scoring", &[Method::POST], Endpoint::Scoring),
-    ("/v1/systemone", &[Method::POST], Endpoint::Decisions),
-    ("/tokenizer_info", &[Method::GET], Endpoint::TokenizerInfo),
-    ("/invocations", POST, Endpoint::Invocations),
-    ("/scale_elastic_ep", POST, Endpoint::ScaleElasticEp),
-    ("/is_scaling_elastic_ep", POST, Endpoint::IsScalingElasticEp),
-    ("/openapi.json", &READ, Endpoint::Docs(Page::OpenApi)),
-    ("/docs", &READ, Endpoint::Docs(Page::Swagger)),
-    ("/docs/oauth2-redirect", &READ, Endpoint::Docs(Page::SwaggerRedirect)),
-    ("/redoc", &READ, Endpoint::Docs(Page::Redoc)),
-];
-/// What most endpoints take.
-pub const POST: &[Method] = &[Method::POST];
-const READ: [Method; 2] = [Method::GET, Method::HEAD];
 const METRICS: &str = "/metrics";
 /// Paths that need a key, when keys are configured.
 const GUARDED: [&str; 4] = ["/v1", "/v2", "/inference", "/cohere"];
@@ -342,52 +261,34 @@ where
         return Err(render::disabled());
     }
     let body = body::collect(&frontend, body).await?;
+    let load = LoadGuard::count(&frontend, endpoint.is_load());
+    let interval = frontend.options.sse_keep_alive;
+    let kept = |response, load| guard::hold(keep_alive(response, interval), load);
     match endpoint {
         RenderChat => render::chat(&frontend, &headers, &body).await,
         RenderCompletions => render::completions(&frontend, &headers, &body).await,
+        RenderMessages => messages::render(&frontend, &headers, &body).await,
         ScaleOut => Err(ApiError::not_implemented("This scale-out endpoint")),
-        Chat => {
-            let load = LoadGuard::count(&frontend);
-            let response = chat::create(frontend.clone(), call, headers, &body).await?;
-            Ok(guard::hold(keep_alive(response, frontend.options.sse_keep_alive), load))
-        }
-        ChatBatch => {
-            let _load = LoadGuard::count(&frontend);
-            chat::create_batch(&frontend, call, headers, &body).await
-        }
-        Completions => {
-            let load = LoadGuard::count(&frontend);
-            let response = completions::create(frontend.clone(), call, headers, &body).await?;
-            Ok(guard::hold(keep_alive(response, frontend.options.sse_keep_alive), load))
-        }
-        Invocations => {
-            let load = LoadGuard::count(&frontend);
-            let response = invocations::answer(frontend.clone(), call, headers, body).await?;
-            Ok(guard::hold(keep_alive(response, frontend.options.sse_keep_alive), load))
-        }
+        Chat => Ok(kept(chat::create(frontend, call, headers, &body).await?, load)),
+        ChatBatch => chat::create_batch(&frontend, call, headers, &body).await,
+        Completions => Ok(kept(completions::create(frontend, call, headers, &body).await?, load)),
+        Invocations => Ok(kept(invocations::answer(frontend, call, headers, body).await?, load)),
         ScaleElasticEp => elastic::scale(&headers, &body),
         Endpoint::Developer(endpoint) => {
             let asked = Asked { query: uri.query(), headers: &headers, body: &body };
             developer::answer(&frontend, endpoint, asked).await
         }
-        Generate => {
-            let load = LoadGuard::count(&frontend);
-            let response = generate::create(frontend.clone(), call, headers, &body).await?;
-            Ok(guard::hold(keep_alive(response, frontend.options.sse_keep_alive), load))
-        }
+        Generate => Ok(kept(generate::create(frontend, call, headers, &body).await?, load)),
         AbortRequests => generate::abort_requests(&frontend, &body),
         DerenderChat => blocking(body.len(), || derender::chat(&frontend, &headers, &body)),
         DerenderCompletions => {
             blocking(body.len(), || derender::completions(&frontend, &headers, &body))
         }
-        Decisions => {
-            let _load = LoadGuard::count(&frontend);
-            decisions::create(&frontend, call, &headers, &body).await
-        }
-        Scoring => {
-            let _load = LoadGuard::count(&frontend);
-            scoring::create(&frontend, call, &headers, &body).await
-        }
+        Decisions => decisions::create(&frontend, call, &headers, &body).await,
+        Scoring => scoring::create(&frontend, call, &headers, &body).await,
+        // No comments keep these streams alive, as in vLLM.
+        Messages => Ok(guard::hold(messages::create(frontend, call, headers, &body).await?, load)),
+        CountTokens => messages::count_tokens(&frontend, &headers, &body).await,
         Tokenize => tokenize::tokenize(&frontend, &headers, &body).await,
         Detokenize => tokenize::detokenize(&frontend, &headers, &body),
         _ => Err(ApiError::detail(404, "Not Found")),

@@ -21,6 +21,18 @@ pub trait Chunks: Send + Unpin + 'static {
 
     /// Writes what follows after all parts have ended.
     fn end(&mut self, out: &mut BytesMut, fanout: &Fanout);
+
+    /// Writes that the request has failed; nothing else follows but [`Self::close`].
+    fn fail(&mut self, out: &mut BytesMut, error: &ApiError) {
+        let mut event = String::new();
+        error_event(&mut event, error);
+        out.put_slice(event.as_bytes());
+    }
+
+    /// Writes what ends every stream.
+    fn close(&mut self, out: &mut BytesMut) {
+        out.put_slice(b"data: [DONE]\n\n");
+    }
 }
 
 /// Writes one event.
@@ -66,16 +78,14 @@ impl<C: Chunks> Events<C> {
                     Poll::Ready(Some(Err(error))) => error,
                 },
             };
-            let mut event = String::new();
-            error_event(&mut event, &error);
-            self.buffer.put_slice(event.as_bytes());
+            self.chunks.fail(&mut self.buffer, &error);
             self.finish();
         }
         false
     }
 
     fn finish(&mut self) {
-        self.buffer.put_slice(b"data: [DONE]\n\n");
+        self.chunks.close(&mut self.buffer);
         self.fanout = None;
     }
 }

@@ -136,6 +136,26 @@ impl ChatTemplate {
         })
     }
 
+    /// Whether messages of the system may stand between others, in conversations with or without
+    /// tools. Found out as vLLM does: in plain Jinja, to which transformers adds functions and
+    /// tags, so that a template which needs those counts as one that refuses.
+    pub fn takes_systems_anywhere(&self, tools: bool) -> bool {
+        let Ok((_, source)) = self.select(tools) else { return false };
+        let mut plain = environment();
+        for function in ["raise_exception", "strftime_now"] {
+            plain.remove_global(function);
+        }
+        let has_tags = matches!(without_generation_tags(source), Cow::Owned(_));
+        let turn = |role: &str| serde_json::json!({"role": role, "content": "t"});
+        let messages = Value::Array(["system", "user", "system", "user"].map(turn).to_vec());
+        let context = [
+            ("messages".to_owned(), from_json(&messages)),
+            ("add_generation_prompt".to_owned(), false.into()),
+        ];
+        let context = minijinja::Value::from_pairs(context);
+        !has_tags && plain.render_str(source, context).is_ok()
+    }
+
     /// Renders a conversation to the text of a prompt.
     ///
     /// `special` holds the tokenizer's special tokens by role, which templates may print.

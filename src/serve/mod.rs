@@ -213,6 +213,7 @@ fn options(settings: &Settings, model: &Model, sizes: &Sizes) -> http::Options {
         return_tokens_as_token_ids: from.return_tokens_as_token_ids,
         enable_prompt_tokens_details: from.prompt_tokens_details,
         enable_per_request_metrics: from.per_request_metrics,
+        cache_block_size: settings.cache.prefix_caching.then_some(sizes.kv.block_size as u32),
         enable_force_include_usage: from.force_include_usage,
         enable_scale_out: from.enable_scale_out,
         dev_mode: from.dev_mode,
@@ -234,6 +235,7 @@ fn options(settings: &Settings, model: &Model, sizes: &Sizes) -> http::Options {
         reasoning_format: from.parsers.reasoning,
         tool_format: from.parsers.tools,
         response_role: from.response_role.clone(),
+        anthropic_disabled_thinking_effort: from.anthropic_disabled_thinking_effort,
         system_fingerprint: match &from.fingerprint {
             Fingerprint::Full => Some(fingerprint),
             Fingerprint::Hash => fingerprint.rsplit('-').next().map(str::to_owned),

@@ -73,6 +73,35 @@ impl ReasoningFormat {
     }
 }
 
+/// How much a model is to think: `reasoning_effort` of a chat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReasoningEffort {
+    None,
+    Low,
+    Medium,
+    High,
+    XHigh,
+    Max,
+}
+
+impl ReasoningEffort {
+    /// All of them, in vLLM's order.
+    pub const ALL: [Self; 6] =
+        [Self::None, Self::Low, Self::Medium, Self::High, Self::XHigh, Self::Max];
+
+    /// vLLM's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::XHigh => "xhigh",
+            Self::Max => "max",
+        }
+    }
+}
+
 /// The form in which a chat template takes content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentFormat {

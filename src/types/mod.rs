@@ -9,7 +9,9 @@ mod output;
 mod sampling;
 mod timeline;
 
-pub use choices::{ContentFormat, HashAlgo, Policy, ReasoningFormat, ToolFormat, ToolStrictLevel};
+pub use choices::{
+    ContentFormat, HashAlgo, Policy, ReasoningEffort, ReasoningFormat, ToolFormat, ToolStrictLevel,
+};
 pub use clock::{Clock, Moment};
 pub use histogram::{Bucket, Exemplar, Histogram, SpanRef};
 pub use kv_event::{BlockHash, KvEvent, KvEventBatch, KvEventSink, LoraTag, StoredBlocks};

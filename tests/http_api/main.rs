@@ -7,6 +7,7 @@ mod bad_input;
 mod collector;
 mod golden;
 mod lifecycle;
+mod messages;
 mod metrics;
 mod operations;
 mod parsed;

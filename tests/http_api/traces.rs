@@ -161,6 +161,22 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[test]
+fn a_message_has_the_span_of_a_chat() {
+    let traced = traced(Setup::default(), "phases");
+    let body = r#"{"model":"qwen3-tiny","messages":[{"role":"user","content":"hi"}],
+                   "max_tokens":6,"temperature":0,"stop_sequences":["zzz"],"stream":true}"#;
+    let headers = [JSON, ("x-request-id", "mine")];
+    let reply = traced.server.send("POST", "/v1/messages", &headers, Some(body.as_bytes()));
+    assert_eq!(reply.status, 200);
+    let span = traced.request();
+    assert_eq!(text(&span, "gen_ai.request.id"), "chatcmpl-mine");
+    assert_eq!(text(&span, "gen_ai.operation.name"), "chat");
+    assert_eq!(text(&span, "gen_ai.request.model"), "qwen3-tiny");
+    assert_eq!(int(&span, "gen_ai.request.max_tokens"), 6);
+    assert!(int(&span, "gen_ai.usage.completion_tokens") <= 6);
+}
+
+#[test]
 fn every_choice_of_every_prompt_has_a_span_as_in_vllm() {
     let traced = traced(Setup::default(), "request");
     let body = r#"{"prompt":["a","b"],"n":2,"max_tokens":3,"stream":true,"temperature":1}"#;

@@ -28,7 +28,7 @@ def masked(value, key=""):
         return "<time>" if isinstance(value, int) else value
     if key in ("system_fingerprint", "version", "root"):
         return f"<{key}>" if isinstance(value, str) else value
-    if isinstance(value, str) and key in ("id", "request_id"):
+    if isinstance(value, str) and key in ("id", "request_id", "signature"):
         for pattern, name in MASKS:
             value = re.sub(pattern, name, value)
     return value

@@ -128,13 +128,14 @@ def send(port, method, path, body=None, headers=None, timeout=120, host="127.0.0
 
 
 def events(raw):
-    """The events of a stream: JSON where it is JSON, the text where not."""
+    """The events of a stream: JSON where it is JSON, the text where not. Names are in `event`."""
     out = []
     for block in raw.split("\n\n"):
         if block:
-            data = block.removeprefix("data: ")
+            name, _, data = block.rpartition("\ndata: ")
             try:
-                out.append(json.loads(data))
+                event = json.loads(data.removeprefix("data: "))
+                out.append(dict(event, event=name) if name else event)
             except ValueError:
                 out.append(block)
     return out

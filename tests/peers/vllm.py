@@ -5,6 +5,7 @@
     python3 vllm.py --ours BINARY --recorded FILE                 against recorded replies
     ... [--only WORD] [--all]        some cases; also those that are only recorded
     ... --set parsed                 the cases of parsed.py, for servers with parsers
+    ... --set messages               those of Anthropic's API, likewise
 
 Every status, content type, header that matters, body and chunk is compared field by field. Greedy
 text must be the same; where it is not, vLLM's own log probabilities at the first token that differs
@@ -20,6 +21,7 @@ import sys
 
 import fields  # noqa: F401  adds its cases
 import refused  # noqa: F401  adds its cases
+import messages
 import parsed
 from cases import CASES
 from diff import HEADERS, differences, masked, texts
@@ -120,7 +122,11 @@ def smallest_gap(port, case, reply):
     return round(min(gaps), 4) if gaps else None
 
 
-SETS = {"plain": (CASES, []), "parsed": (parsed.PARSED, parsed.FLAGS)}
+SETS = {
+    "plain": (CASES, []),
+    "parsed": (parsed.PARSED, parsed.FLAGS),
+    "messages": (messages.MESSAGES, messages.FLAGS),
+}
 
 
 def tokens(port, case):
@@ -205,17 +211,16 @@ def compare(want, reply, text):
         {k: masked(reply[k]) for k in ("json", "events") if k in reply} or dict(text=reply["raw"])
     )
     if "location" in have["headers"]:  # absolute, with the port
+        paths = [h["headers"].get("location", "").split("/", 3)[3:] for h in (want, have)]
         have["headers"]["location"] = (
-            want["headers"]["location"]
-            if have["headers"]["location"].endswith("/v1/models")
-            else "?"
+            want["headers"]["location"] if paths[0] == paths[1] else "?"
         )
     if text == "free" and "events" in want and "events" in have:  # choices may take turns
         want = dict(want, events=sorted(want["events"], key=choice_index))
         have["events"] = sorted(have["events"], key=choice_index)
     if "events" in want and "events" in have and len(want["events"]) != len(have["events"]):
-        want = dict(want, events=folded(want["events"]))
-        have["events"] = folded(have["events"])
+        want = dict(want, events=messages.folded(folded(want["events"])))
+        have["events"] = messages.folded(folded(have["events"]))
     return [d.lstrip(".") for d in differences(want, have, "", text)]
 
 

@@ -1,6 +1,7 @@
 //! The real program end to end: start, chat, company, clients that vanish, signals.
 
 mod logs;
+mod messages;
 mod support;
 
 use serde_json::{Value, json};

@@ -60,11 +60,16 @@ impl Server {
 
     /// Sends a request and leaves the reply unread.
     pub fn send(&self, method: &str, path: &str, body: &str) -> TcpStream {
+        self.send_with(method, path, "content-type: application/json\r\n", body)
+    }
+
+    /// The same with these headers, each with its line's end.
+    pub fn send_with(&self, method: &str, path: &str, headers: &str, body: &str) -> TcpStream {
         let mut stream = self.connect();
         let length = body.len();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\
-             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+            "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}\
+             content-length: {length}\r\n\r\n{body}"
         );
         stream.write_all(request.as_bytes()).expect("the server reads");
         stream
@@ -119,6 +124,8 @@ impl Drop for Server {
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
+    /// The status line and the headers.
+    pub head: String,
     pub body: String,
 }
 
@@ -131,7 +138,8 @@ impl Reply {
         let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
         let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-        Self { status, body: if chunked { unchunk(body) } else { body.to_owned() } }
+        let body = if chunked { unchunk(body) } else { body.to_owned() };
+        Self { status, head: head.to_owned(), body }
     }
 
     pub fn json(&self) -> Value {

@@ -53,7 +53,9 @@ pub(super) const FRONTEND: &[Flag] = &[
         .help("With --enable-log-outputs, log each piece of a stream too, not only its whole."),
     later("--cohere-is-reasoning-model", Toggle, ON, OTHER_MODELS),
     later("--cohere-format", Text, text("cmd4"), OTHER_MODELS),
-    later("--anthropic-disabled-thinking-effort", Text, text("auto"), NOT_YET),
+    flag("--anthropic-disabled-thinking-effort", Text, text("auto"))
+        .choices(&["auto", "none", "low", "medium", "high", "xhigh", "max"])
+        .help("The reasoning_effort that /v1/messages asks for when thinking is disabled."),
     later("--log-error-stack", Toggle, OFF, NOT_YET),
     later("--tokens-only", Toggle, OFF, NOT_YET),
     flag("--enable-scale-out", Toggle, OFF)

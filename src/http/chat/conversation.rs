@@ -2,7 +2,7 @@
 
 use super::super::json::{Json, str_repr};
 use super::super::request::Conversation;
-use super::super::schema::{MessageKind, check_parts};
+use super::super::schema::{MessageKind, check_image, check_parts};
 use crate::error::ApiError;
 use crate::types::ContentFormat;
 use serde_json::{Map, Value, json};
@@ -176,6 +176,9 @@ impl Reader<'_> {
                 None,
             )),
             kind if MEDIA_TYPES.contains(&kind) => {
+                if kind == "image_url" && part.get("type").is_some() {
+                    check_image(part)?;
+                }
                 let message = format!("{} is not a multimodal model", self.model);
                 Err(ApiError::bad_request(message))
             }

@@ -5,14 +5,18 @@ mod content_format;
 mod conversation;
 mod delta;
 mod parsing;
+mod progress;
 mod reply;
 mod stream;
 
 pub use batch::create as create_batch;
+pub use parsing::tool_call_id;
+pub use progress::Progress;
+pub use reply::Replies;
 
 use super::body::{blocking, read};
 use super::call::Call;
-use super::fanout::{Job, Numbering, Origin};
+use super::fanout::{Fanout, Job, Numbering, Origin};
 use super::frontend::Frontend;
 use super::headers::{request_id, with_load_metrics};
 use super::json::{Dict, Int, Json, to_str};
@@ -26,10 +30,16 @@ use crate::model::{ChatTemplate, RenderInput, TemplateError};
 use crate::types::ContentFormat;
 use axum::body::Body;
 use axum::http::{HeaderMap, Response};
-use reply::Replies;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
+
+/// A chat under way.
+pub struct Started {
+    /// Its generations, or why there are none: by then vLLM has promised a stream.
+    pub fanout: Result<Fanout, ApiError>,
+    pub replies: Replies,
+}
 
 /// Answers one request.
 pub async fn create(
@@ -44,26 +54,10 @@ pub async fn create(
     let id = request_id("chatcmpl-", &headers, request.common.request_id.as_deref(), random_id);
     let log = RequestLog::new(&frontend.options, &id, call.span());
     log.iter().for_each(|log| log.body(body));
-    frontend.check_model(request.common.model.as_deref())?;
-    surrogates?;
-    let room = frontend.engine.reserve(request.common.sampling.reserve_n())?;
-    frontend.check_tool_choice(&request.tool_choice)?;
-    let (prompt, messages) = frontend.chat_prompt(&request, body.len()).await?;
-    call.tokenised();
-    let replies = Replies::new(&frontend, &request, id.clone(), unix_time(), &prompt, &messages);
     let origin =
         Origin { id: &id, numbers: Numbering::None, headers: &headers, call: call.clone(), log };
-    let fanout = match request.common.use_beam_search {
-        true => {
-            let params = frontend.chat_beams(&request, &prompt)?;
-            frontend.start_beams(&request.common, origin, room, vec![(prompt, params)]).await
-        }
-        false => {
-            let sampling = frontend.chat_sampling(&request, &prompt)?;
-            frontend.start(&request.common, origin, room, vec![Job { prompt, sampling }]).await
-        }
-    };
-    let fanout = fanout.inspect_err(|error| call.failed(error));
+    let Started { fanout, replies } =
+        frontend.start_chat(&request, surrogates, origin, body.len()).await?;
     if request.common.stream {
         let (usage, continuous) = frontend.usage_options(&request.common);
         let chunks = stream::ChatChunks::new(frontend, replies, usage, continuous);
@@ -93,6 +87,38 @@ fn reused_prompt(request: &ChatRequest) -> Result<Option<Vec<Int>>, ApiError> {
 }
 
 impl Frontend {
+    /// Checks a chat, renders and tokenises it and starts its generations. `surrogates` is what
+    /// [`read`] says of a body of `len` bytes.
+    pub async fn start_chat(
+        &self,
+        request: &ChatRequest,
+        surrogates: Result<(), ApiError>,
+        origin: Origin<'_>,
+        len: usize,
+    ) -> Result<Started, ApiError> {
+        self.check_model(request.common.model.as_deref())?;
+        surrogates?;
+        let room = self.engine.reserve(request.common.sampling.reserve_n())?;
+        self.check_tool_choice(&request.tool_choice)?;
+        let (prompt, messages) = self.chat_prompt(request, len).await?;
+        let call = origin.call.clone();
+        call.tokenised();
+        let id = origin.id.to_owned();
+        let replies = Replies::new(self, request, id, unix_time(), &prompt, &messages);
+        let common = &request.common;
+        let fanout = match common.use_beam_search {
+            true => {
+                let params = self.chat_beams(request, &prompt)?;
+                self.start_beams(common, origin, room, vec![(prompt, params)]).await
+            }
+            false => {
+                let sampling = self.chat_sampling(request, &prompt)?;
+                self.start(common, origin, room, vec![Job { prompt, sampling }]).await
+            }
+        };
+        Ok(Started { fanout: fanout.inspect_err(|error| call.failed(error)), replies })
+    }
+
     /// Refuses calls of tools that nothing would find in the output.
     pub fn check_tool_choice(&self, choice: &ToolChoice) -> Result<(), ApiError> {
         if self.parsers.as_ref().is_some_and(|parsers| parsers.has_tools()) {
@@ -131,7 +157,26 @@ impl Frontend {
             return Ok((self.reused(ids)?, Vec::new()));
         }
         let (text, messages) = blocking(len, || self.render(&request.conversation, tools))?;
-        Ok((self.text_prompt(text, &rules).await?, messages))
+        let prompt = self.text_prompt(text, &rules).await?;
+        self.check_named_tool(request)?;
+        Ok((prompt, messages))
+    }
+
+    /// Refuses the choice of a tool that is not among the tools. The schema of chats sees to that
+    /// already; that of messages does not.
+    fn check_named_tool(&self, request: &ChatRequest) -> Result<(), ApiError> {
+        let (ToolChoice::Named(wanted), Some(Value::Array(tools))) =
+            (&request.tool_choice, &request.conversation.tools)
+        else {
+            return Ok(());
+        };
+        let parses = self.parsers.as_ref().is_some_and(|parsers| parsers.has_tools());
+        let is_wanted = |tool: &Value| tool["function"]["name"] == wanted.as_str();
+        if !parses || tools.is_empty() || tools.iter().any(is_wanted) {
+            return Ok(());
+        }
+        let message = format!("The tool with name '{wanted}' is not found in the tools list.");
+        Err(ApiError::bad_request(message))
     }
 
     /// Its sampling parameters.
@@ -145,7 +190,8 @@ impl Frontend {
             self.max_tokens(request.max_tokens.as_ref(), prompt.tokens.len(), common)?;
         let sampling = &common.sampling;
         let mut sampling = sampling.resolve(max_tokens, common.big_extra_arg, &self.defaults)?;
-        let has_tools = request.conversation.tools.is_some();
+        let tools = request.conversation.tools.as_ref().and_then(Value::as_array);
+        let has_tools = tools.is_some_and(|tools| !tools.is_empty());
         let tools = request.tool_choice.tool_use();
         // Parsers look for tags that may be special tokens.
         if self.parsers.as_ref().is_some_and(|p| p.needs_special_tokens(has_tools, tools)) {

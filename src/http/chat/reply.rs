@@ -110,6 +110,7 @@ impl Replies {
         let choices = outputs.iter().zip(said).enumerate();
         let choices = choices.map(|(at, (output, said))| self.choice(at, output, said));
         let completion_tokens = outputs.iter().map(|output| output.total_tokens).sum();
+        let created = frontend.created_cache(self.prompt_tokens, fanout.cached(0));
         let cached = frontend.shown_cached(fanout.cached(0));
         let prompt_logprobs = fanout.take_prompt_logprobs(0);
         respond::json(&Reply {
@@ -121,7 +122,7 @@ impl Replies {
             service_tier: (),
             system_fingerprint: frontend.options.system_fingerprint.as_deref(),
             usage: Usage::counts(self.prompt_tokens, completion_tokens)
-                .in_reply(cached, Some(0))
+                .in_reply(cached, Some(created))
                 .with_details(details),
             prompt_logprobs: prompt_logprobs.map(|logprobs| frontend.prompt_logprobs(&logprobs)),
             prompt_token_ids: self.prompt_token_ids.as_deref(),
@@ -132,7 +133,8 @@ impl Replies {
         })
     }
 
-    fn said(&self, frontend: &Frontend, output: &Output) -> Said {
+    /// What an output says.
+    pub fn said(&self, frontend: &Frontend, output: &Output) -> Said {
         let mut said = match &self.parsing {
             Some(parsing) => parsing.whole(frontend, output),
             None => Said {

@@ -2,18 +2,16 @@
 
 use super::super::fanout::{Fanout, Output};
 use super::super::frontend::Frontend;
-use super::super::reply::{Member, Stop, Usage, finish_members};
+use super::super::reply::{Member, Stop, Usage};
 use super::super::sse::{Chunks, write_event};
 use super::super::timing::KnownTiming;
+use super::Progress;
 use super::delta::Delta;
-use super::parsing::Parsing;
 use super::reply::{Logprobs, Replies};
-use crate::telemetry::metrics::{ParserApi, ParserMode};
-use crate::text::parse::{OutputParser, ParsedDelta};
+use crate::text::parse::ParsedDelta;
 use crate::types::Token;
 use bytes::BytesMut;
 use serde::Serialize;
-use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Writes the chunks of one request.
@@ -27,15 +25,6 @@ pub struct ChatChunks {
     choices: Vec<Progress>,
 }
 
-/// How far a choice is.
-struct Progress {
-    /// Tokens so far.
-    tokens: usize,
-    /// `None` when output is content and nothing else.
-    parser: Option<OutputParser>,
-    has_calls: bool,
-}
-
 impl ChatChunks {
     pub fn new(
         frontend: Arc<Frontend>,
@@ -43,13 +32,7 @@ impl ChatChunks {
         include_usage: bool,
         continuous: bool,
     ) -> Self {
-        let parser = |parsing: &Parsing| parsing.stream(&replies.prompt);
-        let progress = |_| Progress {
-            tokens: 0,
-            parser: replies.parsing.as_ref().map(parser),
-            has_calls: false,
-        };
-        let choices = (0..replies.choices).map(progress).collect();
+        let choices = (0..replies.choices).map(|_| Progress::new(&replies)).collect();
         Self { frontend, replies, include_usage, continuous, has_started: false, choices }
     }
 
@@ -88,39 +71,13 @@ impl ChatChunks {
         }
     }
 
-    /// What a choice says now; `None` when it has nothing to say yet.
-    fn delta<'a>(&mut self, index: usize, output: &'a Output) -> Option<ParsedDelta<'a>> {
-        let progress = &mut self.choices[index];
-        progress.tokens = output.total_tokens;
-        let Some(parser) = &mut progress.parser else {
-            let content = Some(Some(Cow::Borrowed(output.text.as_str())));
-            return Some(ParsedDelta { content, ..ParsedDelta::default() });
-        };
-        let step = parser.push(&output.text, &output.tokens, output.finish.is_some());
-        if let Some(called) = step.tools_called {
-            self.frontend.metrics.tool_parser_invoked(
-                ParserMode::Streaming,
-                ParserApi::Chat,
-                called,
-            );
-        }
-        let mut delta = step.delta?;
-        progress.has_calls |= !delta.tool_calls.is_empty();
-        self.replies.parsing.iter().for_each(|parsing| parsing.keep(&mut delta));
-        Some(delta)
-    }
-
     fn choice<'a>(
         &'a self,
         index: usize,
         output: &'a Output,
         delta: ParsedDelta<'a>,
     ) -> Choice<'a> {
-        let (mut finish_reason, stop_reason) = finish_members(output.finish.as_ref());
-        if let (Some(parsing), Some(finish)) = (&self.replies.parsing, &output.finish) {
-            let has_calls = self.choices[index].has_calls;
-            finish_reason = Some(parsing.stream_finish(finish.reason, has_calls));
-        }
+        let (finish_reason, stop_reason) = self.choices[index].finish(&self.replies, output);
         Choice {
             logprobs: self.replies.logprobs(&output.logprobs),
             finish_reason,
@@ -137,12 +94,6 @@ impl ChatChunks {
     }
 }
 
-impl Progress {
-    fn reasoning_tokens(&self) -> usize {
-        self.parser.as_ref().map_or(0, OutputParser::reasoning_tokens)
-    }
-}
-
 impl Chunks for ChatChunks {
     fn output(&mut self, out: &mut BytesMut, fanout: &mut Fanout, at: usize) {
         if !self.has_started {
@@ -153,7 +104,7 @@ impl Chunks for ChatChunks {
         if output.text.is_empty() && output.total_tokens == 0 {
             return;
         }
-        let delta = match self.delta(at, output) {
+        let delta = match self.choices[at].read(&self.frontend, &self.replies, output) {
             Some(delta) => delta,
             None if output.finish.is_none() && !self.shows_tokens() => return,
             None => ParsedDelta::default(),
@@ -169,6 +120,7 @@ impl Chunks for ChatChunks {
         if !self.include_usage {
             return;
         }
+        let created = self.frontend.created_cache(self.replies.prompt_tokens, fanout.cached(0));
         let cached = self.frontend.shown_cached(fanout.cached(0));
         let tokens = self.choices.iter().map(|choice| choice.tokens).sum();
         let reasoning_tokens = self.choices.iter().map(Progress::reasoning_tokens).sum();
@@ -182,7 +134,7 @@ impl Chunks for ChatChunks {
                 model: &self.replies.model,
                 choices: [],
                 usage: usage
-                    .in_last_chunk(cached, Some(0))
+                    .in_last_chunk(cached, Some(created))
                     .with_details(self.replies.details(reasoning_tokens)),
                 system_fingerprint: self.frontend.options.system_fingerprint.as_deref(),
                 metrics: self.frontend.shown_timing(fanout).map(KnownTiming),

@@ -2,8 +2,8 @@
 
 use super::super::json::{Dict, Int, Json};
 use super::super::schema::{
-    Field, INT, INT64, MESSAGE, MessageKind, OBJECT, ObjectKind, Schema, check_tool_calls,
-    message_kind, optional, required, validate,
+    Errors, Field, INT, INT64, MESSAGE, MessageKind, OBJECT, ObjectKind, Path, Schema, check,
+    check_tool_calls, message_kind, optional, required, validate,
 };
 use super::chat_hooks::run_hooks;
 use super::fields::Fields;
@@ -201,6 +201,24 @@ impl ChatRequest {
         }
         validate(&SCHEMA, &body)?;
         let Json::Dict(data) = body else { return Err(ApiError::internal("no object")) };
+        Self::from_checked(data)
+    }
+
+    /// Checks members that were made of another API's request: its body has passed its own schema,
+    /// so what is wrong now is not reported as a misfit of the body.
+    pub fn check_converted(data: &mut Dict) -> Result<(), ApiError> {
+        run_hooks(data)?;
+        let body = Json::Dict(std::mem::take(data));
+        let mut errors = Errors::default();
+        let fit = check(&SCHEMA, &body, &Path::root(""), &mut errors)?;
+        if let Json::Dict(checked) = body {
+            *data = checked;
+        }
+        fit.map(drop).ok_or_else(|| errors.into_late_error("ChatCompletionRequest"))
+    }
+
+    /// Reads checked members.
+    pub fn from_checked(data: Dict) -> Result<Self, ApiError> {
         let fields = Fields(&data);
         let logprobs = fields.flag("logprobs");
         let mut sampling = SamplingFields::from_fields(fields);

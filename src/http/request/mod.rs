@@ -11,6 +11,7 @@ mod decision;
 mod derender;
 mod fields;
 mod generate;
+mod messages;
 mod ranges;
 mod sampling;
 mod scoring;
@@ -25,7 +26,11 @@ pub use decision::{DecisionRequest, Question, QuestionKind, SCHEMA as DECISION_S
 pub use derender::{
     DerenderRequest, Generated, METRICS_MEMBERS, Response as GenerateResponse, Scored, State,
 };
+pub use fields::Fields;
 pub use generate::{GenerateFields, Side, StreamOptions};
+pub use messages::{
+    COUNT_SCHEMA as COUNT_TOKENS_SCHEMA, MessagesRequest, SCHEMA as MESSAGES_SCHEMA, Thinking,
+};
 pub use ranges::python_int;
 pub use sampling::{BeamParams, Described, Limits, Sampling, checked_label_ids, label_params};
 pub use scoring::{Piece, SCHEMA as SCORING_SCHEMA, ScoringRequest};

@@ -3,8 +3,10 @@
 use super::super::json::Json;
 use super::errors::{Errors, Path};
 use super::scalars::{
-    check_bool, check_enum, check_exactly, check_float, check_int, check_literal, expect,
+    check_bool, check_enum, check_exactly, check_float, check_int, check_literal, check_sized,
+    expect,
 };
+use super::tagged::check_tagged;
 use super::{Field, ObjectKind, Schema};
 use crate::error::ApiError;
 
@@ -71,6 +73,7 @@ pub fn check(
         Schema::Str => {
             expect(matches!(value, Json::Str(_)), value, path, errors, "string_type", "string")
         }
+        Schema::Sized { min, max } => check_sized(*min, *max, value, path, errors),
         Schema::Bytes => {
             expect(matches!(value, Json::Str(_)), value, path, errors, "bytes_type", "bytes")
         }
@@ -94,6 +97,7 @@ pub fn check(
         Schema::Nullable(_) if value.is_null() => Some(Fit::EXACT),
         Schema::Nullable(inner) => return check(inner, value, path, errors),
         Schema::Union(choices) => return check_union(choices, value, path, errors),
+        Schema::Tagged(choices) => check_tagged(choices, value, path, errors)?,
         Schema::Object { kind, fields } => check_object(kind, fields, value, path, errors)?,
         Schema::InstanceOf(class) => {
             let message = format!("Input should be an instance of {class}");
@@ -276,7 +280,7 @@ fn check_object(
     Ok(both(total, Some(own)))
 }
 
-fn refuse_object(kind: &ObjectKind, value: &Json, path: &Path<'_>, errors: &mut Errors) {
+pub(super) fn refuse_object(kind: &ObjectKind, value: &Json, path: &Path<'_>, errors: &mut Errors) {
     match kind {
         ObjectKind::Model | ObjectKind::Closed => errors.push(
             path,

@@ -8,6 +8,9 @@ pub fn describe(schema: &Schema) -> Value {
     match schema {
         Schema::Any | Schema::Iterable | Schema::InstanceOf(_) | Schema::Hook(_) => json!({}),
         Schema::Str => json!({"type": "string"}),
+        Schema::Sized { min, max } => {
+            json!({"type": "string", "minLength": min, "maxLength": max})
+        }
         Schema::Bytes => json!({"type": "string", "format": "binary"}),
         Schema::Int { ge, le } => {
             let mut int = json!({"type": "integer"});
@@ -40,7 +43,7 @@ pub fn describe(schema: &Schema) -> Value {
             json!({"type": "object", "additionalProperties": describe(item)})
         }
         Schema::Nullable(inner) => json!({"anyOf": [describe(inner), {"type": "null"}]}),
-        Schema::Union(choices) => {
+        Schema::Union(choices) | Schema::Tagged(choices) => {
             let choices: Vec<Value> = choices.iter().map(|(_, choice)| describe(choice)).collect();
             json!({"anyOf": choices})
         }

@@ -378,3 +378,12 @@ pub fn check_parts<'a>(
     }
     Ok(())
 }
+
+/// Checks a part that says it is an image.
+pub fn check_image(part: &Json) -> Result<(), ApiError> {
+    let mut errors = Errors::default();
+    match check(&IMAGE_PART, part, &Path::root(""), &mut errors)? {
+        Some(_) => Ok(()),
+        None => Err(errors.into_late_error("ChatCompletionContentPartImageParam")),
+    }
+}

@@ -10,13 +10,16 @@ mod describe;
 mod errors;
 mod messages;
 mod scalars;
+mod tagged;
 #[cfg(test)]
 mod tests;
 
 pub use check::{Fit, best_choice, check, validate};
 pub use describe::describe;
 pub use errors::{Errors, Path};
-pub use messages::{MESSAGE, MessageKind, check_parts, check_tool_calls, message_kind};
+pub use messages::{
+    MESSAGE, MessageKind, check_image, check_parts, check_tool_calls, message_kind,
+};
 
 use super::json::{Dict, Json};
 use crate::error::ApiError;
@@ -26,6 +29,11 @@ use crate::error::ApiError;
 pub enum Schema {
     Any,
     Str,
+    /// A string of so many characters.
+    Sized {
+        min: usize,
+        max: usize,
+    },
     /// An integer within optional bounds, both inclusive.
     Int {
         ge: Option<i64>,
@@ -64,6 +72,8 @@ pub enum Schema {
     Nullable(&'static Schema),
     /// The first that fits best. Labels appear in the paths of errors; empty ones do not.
     Union(&'static [(&'static str, &'static Schema)]),
+    /// An object whose member `type` says which of these it is.
+    Tagged(&'static [(&'static str, &'static Schema)]),
     Object {
         kind: ObjectKind,
         fields: &'static [Field],

@@ -20,6 +20,29 @@ pub(super) fn expect(
     None
 }
 
+pub(super) fn check_sized(
+    min: usize,
+    max: usize,
+    value: &Json,
+    path: &Path<'_>,
+    errors: &mut Errors,
+) -> Option<Fit> {
+    let len = value.as_str().map_or(0, |text| text.chars().count());
+    let fit = expect(value.as_str().is_some(), value, path, errors, "string_type", "string")?;
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let (kind, message, context) = if len < min {
+        let message = format!("String should have at least {min} character{}", plural(min));
+        ("string_too_short", message, format!("'min_length': {min}"))
+    } else if len > max {
+        let message = format!("String should have at most {max} character{}", plural(max));
+        ("string_too_long", message, format!("'max_length': {max}"))
+    } else {
+        return Some(fit);
+    };
+    errors.push_with(path, value, kind, &message, Some(context));
+    None
+}
+
 pub(super) fn check_int(
     ge: Option<i64>,
     le: Option<i64>,

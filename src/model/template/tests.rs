@@ -26,6 +26,25 @@ fn endless_templates_run_out_of_fuel() {
 }
 
 #[test]
+fn templates_take_systems_anywhere_or_not() {
+    let guard = "{% for m in messages %}{% if m.role == 'system' and not loop.first %}\
+                 {{ raise_exception('first!') }}{% endif %}{{ m.content }}{% endfor %}";
+    let marked = "{% generation %}x{% endgeneration %}";
+    let dated = "{{ strftime_now('%Y') }}";
+    for template in [guard, marked, dated, "{{ messages[0].x.y }}"] {
+        let template = ChatTemplate::new(template).unwrap();
+        assert!(!template.takes_systems_anywhere(false));
+        assert!(!template.takes_systems_anywhere(true));
+    }
+    let plain = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}";
+    assert!(ChatTemplate::new(plain).unwrap().takes_systems_anywhere(false));
+    let with_tools = ("tool_use".to_owned(), guard.to_owned());
+    let named = vec![("default".to_owned(), plain.to_owned()), with_tools];
+    let named = ChatTemplate::named(named).unwrap();
+    assert!(named.takes_systems_anywhere(false) && !named.takes_systems_anywhere(true));
+}
+
+#[test]
 fn refusals_keep_their_words_and_failures_name_the_line() {
     let refused =
         render_with("{% if true %}{{ raise_exception('no\\nway') }}{% endif %}", json!([]));

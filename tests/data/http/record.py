@@ -18,9 +18,12 @@ The other recordings, each with these flags and some more:
     VLLM_SERVER_DEV_MODE=1 and --enable-tokenizer-info-endpoint
     python3 record.py 127.0.0.1:8391 operations > operations.jsonl
 
+    --enable-scale-out --reasoning-parser qwen3 --enable-auto-tool-choice --tool-call-parser hermes
+    python3 record.py 127.0.0.1:8391 messages > messages.jsonl
+
 Each line is a fact: what was sent, which status and body came back. `tests/http_api/golden.rs`
 sends the same bytes to Glassbox and compares. Replies that hold ids, times or generated text are
-compared by shape, the others byte for byte.
+compared by shape, the others byte for byte. `tests/serve/messages.rs` compares text as well.
 """
 
 import http.client
@@ -35,6 +38,7 @@ SETS = {
     "fields": ["fields", "scale_out", "batches"],
     "transport": ["transport"],
     "operations": ["operations"],
+    "messages": ["messages_bodies", "messages_chats", "messages_replies"],
 }
 
 
