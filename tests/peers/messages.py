@@ -23,7 +23,6 @@ APART = {
     "/v1/messages/render schema": "structured output is to come",
     "/v1/messages/render tool_choice": "structured output is to come",
     "/v1/messages/render named_tool": "structured output is to come",
-    "/v1/messages/render all fields": "extra arguments of the engine are to come",
     "/v1/messages/count_tokens no utf-8": "vLLM cannot write its own error about the name",
     "/v1/messages/count_tokens result_image_odd": "vLLM crashes (500)",
     "/v1/messages/count_tokens result_image_odd, tools": "vLLM crashes (500)",

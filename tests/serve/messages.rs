@@ -40,7 +40,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("/v1/messages/render schema", "structured output"),
     ("/v1/messages/render tool_choice", "structured output"),
     ("/v1/messages/render named_tool", "structured output"),
-    ("/v1/messages/render all fields", "extra arguments of the engine"),
 ];
 
 fn replay(server: &Server, case: &Value) -> Reply {

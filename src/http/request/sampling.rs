@@ -19,6 +19,8 @@ use crate::model::GenerationDefaults;
 use crate::text::StopTexts;
 use crate::types::{Repetition, SamplingParams, Token};
 use indexmap::{IndexMap, IndexSet};
+use rendered::extra_args;
+use serde_json::{Map, Value};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -70,6 +72,8 @@ pub struct SamplingFields {
     routed_experts_prompt_start: Int,
     thinking_token_budget: Option<u32>,
     repetition: Option<Repetition>,
+    /// What goes to vLLM's engine as it is; `/render` hands it on.
+    extra_args: Map<String, Value>,
     constraints: Result<Constraints, ApiError>,
 }
 
@@ -132,6 +136,7 @@ impl SamplingFields {
                 .int("thinking_token_budget")
                 .and_then(|budget| u32::try_from(budget.saturate().min(i64::from(u32::MAX))).ok()),
             repetition: data.dict("repetition_detection").map(Fields).and_then(repetition),
+            extra_args: extra_args(data),
             constraints: Constraints::from_fields(data),
         }
     }

@@ -1,6 +1,7 @@
 //! Sampling parameters as `/render` hands them on: vLLM's `SamplingParams`, without most of what
 //! has its default value.
 
+use super::super::fields::Fields;
 use super::{Sampling, SamplingFields};
 use serde_json::{Map, Value, json};
 
@@ -12,13 +13,30 @@ fn float(value: f32) -> Value {
     value.to_string().parse::<f64>().unwrap_or(f64::from(value)).into()
 }
 
+/// `vllm_xargs` and the parameters of transfers, without the tokens that those may bring.
+pub(super) fn extra_args(data: Fields<'_>) -> Map<String, Value> {
+    let members = |name: &str| data.dict(name).into_iter().flatten();
+    let mut args: Map<String, Value> =
+        members("vllm_xargs").map(|(name, value)| (name.clone(), value.to_value())).collect();
+    for name in ["kv_transfer_params", "ec_transfer_params"] {
+        let kept = members(name).filter(|(member, _)| *member != "prompt_token_ids");
+        let params: Map<String, Value> =
+            kept.map(|(member, value)| (member.clone(), value.to_value())).collect();
+        if !params.is_empty() {
+            args.insert(name.to_owned(), Value::Object(params));
+        }
+    }
+    args
+}
+
 impl SamplingFields {
     /// The parameters of one prompt.
     pub fn rendered(&self, sampling: &Sampling, stream: bool) -> Map<String, Value> {
         let params = &sampling.params;
         let int = |value: &super::super::super::json::Int| value.saturate();
         let stop_token_ids: Vec<i64> = self.stop_token_ids.iter().map(int).collect();
-        let optional: [(&str, Option<Value>); 24] = [
+        let extra_args = Some(&self.extra_args).filter(|args| !args.is_empty());
+        let optional: [(&str, Option<Value>); 25] = [
             ("n", (sampling.n != 1).then(|| sampling.n.into())),
             ("presence_penalty", Some(float(params.presence_penalty))),
             ("frequency_penalty", Some(float(params.frequency_penalty))),
@@ -55,6 +73,7 @@ impl SamplingFields {
                 let ids = self.allowed_token_ids.as_ref();
                 ids.map(|ids| ids.iter().map(int).collect::<Vec<_>>().into())
             }),
+            ("extra_args", extra_args.map(|args| Value::Object(args.clone()))),
             ("bad_words", Some(json!(*sampling.bad_words))),
         ];
         let present = optional.into_iter().filter_map(|(name, value)| Some((name, value?)));
