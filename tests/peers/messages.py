@@ -37,6 +37,7 @@ MESSAGES = [
         apart=APART.get(case["name"].removesuffix(", streamed")),
     )
     for case in cases
+    if case["path"].startswith("/v1/messages")
 ]
 
 

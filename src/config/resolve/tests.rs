@@ -35,6 +35,17 @@ fn every_built_flag_has_a_reader() {
 }
 
 #[test]
+fn an_effort_may_stand_for_no_thinking() {
+    let effort = |args: &[&str]| settings(args).frontend.anthropic_disabled_thinking_effort;
+    assert_eq!(effort(&["m"]), None);
+    let flag = "--anthropic-disabled-thinking-effort";
+    assert_eq!(effort(&["m", flag, "auto"]), None);
+    for known in ReasoningEffort::ALL {
+        assert_eq!(effort(&["m", flag, known.name()]), Some(known));
+    }
+}
+
+#[test]
 fn the_table_is_sound() {
     // Help is the grammar's own.
     let mut seen = std::collections::BTreeSet::from(["-h", "--help"].map(str::to_owned));

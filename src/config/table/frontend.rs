@@ -59,7 +59,7 @@ pub(super) const FRONTEND: &[Flag] = &[
     later("--log-error-stack", Toggle, OFF, NOT_YET),
     later("--tokens-only", Toggle, OFF, NOT_YET),
     flag("--enable-scale-out", Toggle, OFF)
-        .help("Answer /v1/chat/completions/render and /v1/completions/render, for routers."),
+        .help("Answer what routers ask: /render and /derender of an API, /inference/v1."),
     flag("--fingerprint-mode", Text, text("full"))
         .choices(&["custom", "full", "hash", "none"])
         .help(
