@@ -89,6 +89,11 @@ impl ApiError {
         Self::new(404, "NotFoundError", message).with_param("model")
     }
 
+    /// What the Responses API refuses about one parameter.
+    pub fn invalid_request(status: u16, message: impl Into<String>, name: &str) -> Self {
+        Self::new(status, "invalid_request_error", message).with_param(name)
+    }
+
     /// Something vLLM does and Glassbox does not (yet).
     pub fn not_implemented(what: impl fmt::Display) -> Self {
         Self::new(501, "NotImplementedError", format!("{what} is not supported by this server."))

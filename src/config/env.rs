@@ -36,6 +36,8 @@ pub struct Env {
     pub request_bounds: RequestBounds,
     /// `VLLM_SERVER_DEV_MODE`: endpoints for developers.
     pub dev_mode: bool,
+    /// `VLLM_ENABLE_RESPONSES_API_STORE`: responses can be asked for again.
+    pub stores_responses: bool,
     /// `VLLM_SKIP_MODEL_NAME_VALIDATION`: any model name is answered.
     pub skip_model_name_validation: bool,
     /// `VLLM_ALLOW_LONG_MAX_MODEL_LEN`.
@@ -110,6 +112,7 @@ impl Env {
                 bad_words: vars.count("VLLM_MAX_NUM_BAD_WORDS", usual.bad_words)?,
             },
             dev_mode: vars.switch("VLLM_SERVER_DEV_MODE", false)?,
+            stores_responses: vars.switch("VLLM_ENABLE_RESPONSES_API_STORE", false)?,
             skip_model_name_validation: vars.switch("VLLM_SKIP_MODEL_NAME_VALIDATION", false)?,
             allow_long_max_model_len: vars.switch("VLLM_ALLOW_LONG_MAX_MODEL_LEN", false)?,
             python_hash_seed: get("PYTHONHASHSEED"),

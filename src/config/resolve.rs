@@ -301,6 +301,8 @@ fn frontend(raw: &Raw, env: &Env) -> Result<FrontendSettings, String> {
         request_bounds: env.request_bounds,
         enable_scale_out: raw.is_on("--enable-scale-out"),
         dev_mode: env.dev_mode,
+        responses_store_bytes: at_least(raw, "--glassbox-responses-store-bytes", 0)?
+            .filter(|_| env.stores_responses),
         skip_model_name_validation: env.skip_model_name_validation,
         server_load_tracking: raw.is_on("--enable-server-load-tracking"),
         tokenizer_info: raw.is_on("--enable-tokenizer-info-endpoint"),

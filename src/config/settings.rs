@@ -149,6 +149,8 @@ pub struct FrontendSettings {
     pub request_bounds: RequestBounds,
     pub enable_scale_out: bool,
     pub dev_mode: bool,
+    /// How much memory stored responses may take; `None` stores none.
+    pub responses_store_bytes: Option<usize>,
     pub skip_model_name_validation: bool,
     /// `/load` counts.
     pub server_load_tracking: bool,

@@ -13,10 +13,11 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The paths whose calls are traced.
-const APIS: [Api; 3] = [
+const APIS: [Api; 4] = [
     Api { operation: "chat", route: "/v1/chat/completions" },
     Api { operation: "text_completion", route: "/v1/completions" },
     Api { operation: "chat", route: "/v1/messages" },
+    Api { operation: "chat", route: "/v1/responses" },
 ];
 
 /// A call. Clones are the same call; when the last one is dropped, the call is over.

@@ -4,7 +4,7 @@ use super::frontend::Frontend;
 use super::request::{
     BATCH_SCHEMA, CHAT_SCHEMA, COMPLETION_SCHEMA, COUNT_TOKENS_SCHEMA, DECISION_SCHEMA,
     DETOKENIZE_SCHEMA, GENERATE_SCHEMA, MESSAGES_SCHEMA, PROMPT_SCHEMA, SCORING_SCHEMA,
-    TOKENIZE_TEXT_SCHEMA,
+    TOKENIZE_TEXT_SCHEMA, responses_schema,
 };
 use super::respond;
 use super::routes::shown;
@@ -158,6 +158,10 @@ const ABOUT: &[About] = &[
         Some("GenerativeScoringRequest"),
     ),
     about("/v1/systemone", "Answers questions with one token each.", Some("SystemOneRequest")),
+    about("/v1/responses", "Answers, as OpenAI's Responses API does.", Some("ResponsesRequest")),
+    about("/v1/responses/{response_id}", "A stored response, or its events.", None),
+    about("/v1/responses/{response_id}/cancel", "Ends a response in the background.", None),
+    about("/v1/responses/render", "What a response comes to, in tokens.", Some("ResponsesRequest")),
     about("/tokenize", "The tokens of a text or a conversation.", Some("TokenizeRequest")),
     about("/detokenize", "The text of tokens.", Some("DetokenizeRequest")),
     about("/tokenizer_info", "The tokenizer's settings.", None),
@@ -239,6 +243,7 @@ fn schemas() -> Value {
         "SystemOneRequest": named("SystemOneRequest", &DECISION_SCHEMA),
         MESSAGES: named(MESSAGES, &MESSAGES_SCHEMA),
         COUNT_TOKENS: named(COUNT_TOKENS, &COUNT_TOKENS_SCHEMA),
+        "ResponsesRequest": named("ResponsesRequest", &responses_schema()),
         "TokenizeCompletionRequest": named("TokenizeCompletionRequest", &TOKENIZE_TEXT_SCHEMA),
         "TokenizeChatRequest": named("TokenizeChatRequest", &PROMPT_SCHEMA),
         "TokenizeRequest": either(["TokenizeCompletionRequest", "TokenizeChatRequest"]),

@@ -6,6 +6,7 @@ use super::in_flight::InFlight;
 use super::json::str_repr;
 use super::messages;
 use super::request::{GenerateFields, Limits};
+use super::responses::Store;
 use crate::config::{CorsSettings, Docs, RequestLogSettings, TransportLimits, VLLM_VERSION};
 use crate::engine::EngineHandle;
 use crate::error::ApiError;
@@ -58,6 +59,9 @@ pub struct Options {
     pub server_info: ServerInfo,
     /// What `/tokenizer_info` tells; `None`: there is no such endpoint.
     pub tokenizer_info: Option<Value>,
+    /// How much memory stored responses may take; `None` stores none.
+    /// VLLM_ENABLE_RESPONSES_API_STORE.
+    pub responses_store_bytes: Option<usize>,
     /// The publishers of KV events by rank, as settings; `{}` without any.
     pub kv_event_sources: Value,
     /// A log line for each reply.
@@ -129,6 +133,7 @@ impl Options {
             dev_mode: false,
             server_info: ServerInfo::default(),
             tokenizer_info: None,
+            responses_store_bytes: None,
             kv_event_sources: Value::Object(Map::new()),
             access_log: false,
             access_log_excluded: Vec::new(),
@@ -198,6 +203,8 @@ pub struct Frontend {
     pub defaults: GenerationDefaults,
     /// `None` when output is content and nothing else.
     pub parsers: Option<Arc<Parsers>>,
+    /// `None` when no responses are stored.
+    pub responses: Option<Arc<Store>>,
     /// `None` when requests are not traced.
     pub tracer: Option<Tracer>,
     pub metrics: Arc<Metrics>,
@@ -249,6 +256,7 @@ impl Frontend {
             disabled_effort: options
                 .anthropic_disabled_thinking_effort
                 .map_or_else(OnceLock::new, OnceLock::from),
+            responses: options.responses_store_bytes.map(|bytes| Arc::new(Store::new(bytes))),
             load: AtomicI64::new(0),
             cors: Cors::new(&options.cors),
             openapi: OnceLock::new(),
@@ -273,6 +281,11 @@ impl Frontend {
     /// The name in replies.
     pub fn model_name(&self) -> &str {
         self.options.served_model_names.first().map_or("", String::as_str)
+    }
+
+    /// Whether calls of tools are found in the output.
+    pub fn parses_tools(&self) -> bool {
+        self.parsers.as_ref().is_some_and(|parsers| parsers.has_tools())
     }
 
     /// Whether a model is served under the name that a request gives, if it gives one.

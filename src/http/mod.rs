@@ -41,6 +41,7 @@ mod reply;
 mod request;
 mod request_log;
 mod respond;
+mod responses;
 mod routes;
 mod schema;
 mod scoring;

@@ -1,4 +1,4 @@
-//! `POST /v1/chat/completions/render` and `/v1/completions/render`: what a request comes to, token
+//! `POST /v1/{chat/completions,completions,responses}/render`: what a request comes to, token
 //! by token, without running it. Routers ask for the tokens of a prompt this way.
 
 use super::body::read;
@@ -7,7 +7,7 @@ use super::frontend::Frontend;
 use super::headers::request_id;
 use super::prompt::TokenPrompt;
 use super::reply::random_id;
-use super::request::{ChatRequest, CompletionRequest, GenerateFields, Sampling};
+use super::request::{ChatRequest, CompletionRequest, GenerateFields, ResponsesRequest, Sampling};
 use super::respond;
 use crate::error::ApiError;
 use crate::types::Token;
@@ -34,8 +34,8 @@ struct Rendered<'a> {
     stream_options: Option<StreamOptions>,
     cache_salt: Option<&'a str>,
     priority: i64,
-    kv_transfer_params: Option<()>,
-    ec_transfer_params: Option<()>,
+    kv_transfer_params: Option<Value>,
+    ec_transfer_params: Option<Value>,
 }
 
 /// What the parser of reasoning depends on.
@@ -119,9 +119,46 @@ pub async fn chat_request(
     let id = request_id("chatcmpl-", headers, given, random_id);
     let mut rendered = rendered(&request.common, id, &prompt, &sampling)?;
     rendered.reasoning_ended = frontend.reasoning_ended(request, &prompt.tokens);
-    if frontend.parsers.as_ref().is_some_and(|parsers| parsers.has_reasoning()) {
+    rendered.reasoning_parser_kwargs = parser_kwargs(frontend, request);
+    Ok(respond::json(&rendered))
+}
+
+/// What a parser of reasoning elsewhere has to know of the prompt.
+fn parser_kwargs(frontend: &Frontend, request: &ChatRequest) -> Option<ParserKwargs> {
+    let parses = frontend.parsers.as_ref().is_some_and(|parsers| parsers.has_reasoning());
+    parses.then(|| {
         let chat_template_kwargs = frontend.parser_kwargs(&request.conversation);
-        rendered.reasoning_parser_kwargs = Some(ParserKwargs { chat_template_kwargs });
+        ParserKwargs { chat_template_kwargs }
+    })
+}
+
+/// A response: one object.
+pub async fn responses(
+    frontend: &Frontend,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Response<Body>, ApiError> {
+    let (request, surrogates) = read(headers, body, ResponsesRequest::new)?;
+    frontend.check_model(request.common().model.as_deref())?;
+    surrogates?;
+    if request.previous_response_id.is_some() {
+        let message = "previous_response_id is not supported by the stateless render endpoint.";
+        return Err(ApiError::invalid_request(400, message, "previous_response_id"));
+    }
+    let chat = request.to_chat(request.messages(None)?);
+    let (prompt, _) = frontend.chat_prompt(&chat, body.len()).await?;
+    request.check_constraints(frontend.parses_tools())?;
+    let sampling = frontend.chat_sampling(&chat, &prompt)?;
+    let id = request.request_id.clone().unwrap_or_else(|| "resp_".to_owned() + &random_id());
+    let mut rendered = rendered(&chat.common, id, &prompt, &sampling)?;
+    rendered.reasoning_parser_kwargs = parser_kwargs(frontend, &chat);
+    let [kv, ec] = request.transfer_params.clone();
+    (rendered.kv_transfer_params, rendered.ec_transfer_params) = (kv, ec);
+    let params = &mut rendered.sampling_params;
+    let at = params.keys().position(|name| name == "bad_words").unwrap_or(params.len());
+    // Empty ones show as well here.
+    if !params.contains_key("extra_args") {
+        params.shift_insert(at, "extra_args".to_owned(), Map::new().into());
     }
     Ok(respond::json(&rendered))
 }

@@ -13,7 +13,7 @@ use super::headers::REQUEST_ID;
 use super::keep_alive::keep_alive;
 use super::{
     body, chat, completions, decisions, derender, elastic, generate, guard, invocations, messages,
-    metrics, models, operations, render, reply, respond, scoring, tokenize,
+    metrics, models, operations, render, reply, respond, responses, scoring, tokenize,
 };
 use crate::error::ApiError;
 use axum::body::{Body, Bytes};
@@ -60,17 +60,25 @@ fn all() -> impl Iterator<Item = Route> {
     let developer = developer::ROUTES.iter();
     let developer =
         developer.map(|(path, methods, one)| (*path, *methods, Endpoint::Developer(*one)));
-    ROUTES.iter().copied().chain(developer)
+    let stored = responses::ROUTES.into_iter();
+    let stored = stored.map(|(path, methods, one)| (path, methods, Endpoint::Stored(one)));
+    ROUTES.iter().copied().chain(stored).chain(developer)
 }
 
 /// Whether there is an endpoint for the method at the path.
 fn takes(frontend: &Frontend, path: &str, method: &Method) -> bool {
-    is_metrics(path) || find(frontend, path).is_some_and(|(_, methods, _)| methods.contains(method))
+    let found = find(frontend, path, method);
+    is_metrics(path) || found.is_some_and(|(_, methods, _)| methods.contains(method))
 }
 
-/// The endpoint at a path; some are for developers.
-fn find(frontend: &Frontend, path: &str) -> Option<Route> {
-    all().find(|(known, _, endpoint)| *known == path && is_shown(frontend, *endpoint))
+/// The endpoint at a path, one that takes the method if there is one; some are for developers.
+fn find(frontend: &Frontend, path: &str, method: &Method) -> Option<Route> {
+    let fixed = all().find(|(known, ..)| *known == path);
+    let stored = responses::route(path);
+    let stored = stored.map(|(_, (path, methods, one))| (path, methods, Endpoint::Stored(one)));
+    let takes = |(_, methods, _): &Route| methods.contains(method);
+    let found = fixed.filter(takes).or(stored.filter(takes)).or(fixed).or(stored);
+    found.filter(|(_, _, endpoint)| is_shown(frontend, *endpoint))
 }
 
 fn is_shown(frontend: &Frontend, endpoint: Endpoint) -> bool {
@@ -127,7 +135,9 @@ where
         let path = path(&frontend, request.uri().path()).to_owned();
         // To the instrumentation of vLLM's server, a wrong method is no path either.
         let is_known = takes(&frontend, &path, request.method());
-        let counting = metrics::begin(&frontend, &path, is_known, &request);
+        let found = find(&frontend, &path, request.method());
+        let name = found.map_or(path.as_str(), |(name, ..)| name);
+        let counting = metrics::begin(&frontend, name, is_known, &request);
         let origin = request.headers().get(header::ORIGIN).cloned();
         let mut response = route(frontend.clone(), call, &path, request).await;
         if let Some(counting) = counting {
@@ -171,8 +181,12 @@ where
         let is_plain_get = path == METRICS && request.method() == Method::GET;
         return operations::metrics(&frontend, is_plain_get, request.headers());
     }
-    let find = |path: &str| find(&frontend, path);
+    let find = |path: &str| find(&frontend, path, request.method());
     match find(path) {
+        Some((_, methods, Endpoint::Stored(_))) if methods.contains(request.method()) => {
+            let load = LoadGuard::count(&frontend, true);
+            guard::hold(responses::stored(&frontend, path, request.uri().query()), load)
+        }
         Some((_, methods, endpoint)) if methods.contains(request.method()) => {
             run(frontend, call, endpoint, request).await
         }
@@ -268,7 +282,6 @@ where
         RenderChat => render::chat(&frontend, &headers, &body).await,
         RenderCompletions => render::completions(&frontend, &headers, &body).await,
         RenderMessages => messages::render(&frontend, &headers, &body).await,
-        ScaleOut => Err(ApiError::not_implemented("This scale-out endpoint")),
         Chat => Ok(kept(chat::create(frontend, call, headers, &body).await?, load)),
         ChatBatch => chat::create_batch(&frontend, call, headers, &body).await,
         Completions => Ok(kept(completions::create(frontend, call, headers, &body).await?, load)),
@@ -288,6 +301,10 @@ where
         Scoring => scoring::create(&frontend, call, &headers, &body).await,
         // No comments keep these streams alive, as in vLLM.
         Messages => Ok(guard::hold(messages::create(frontend, call, headers, &body).await?, load)),
+        Responses => {
+            Ok(guard::hold(responses::create(frontend, call, headers, &body).await?, load))
+        }
+        RenderResponses => render::responses(&frontend, &headers, &body).await,
         CountTokens => messages::count_tokens(&frontend, &headers, &body).await,
         Tokenize => tokenize::tokenize(&frontend, &headers, &body).await,
         Detokenize => tokenize::detokenize(&frontend, &headers, &body),

@@ -47,7 +47,39 @@ pub fn write_event(out: &mut BytesMut, chunk: &impl Serialize) {
 /// The body of a stream. A request that failed after its checks becomes an error event: by then
 /// vLLM has promised a stream.
 pub fn body(fanout: Result<Fanout, ApiError>, chunks: impl Chunks) -> Body {
-    Body::from_stream(Events { fanout: Some(fanout), chunks, buffer: BytesMut::new() })
+    body_after(BytesMut::new(), fanout, chunks)
+}
+
+/// The same behind events that are there already.
+pub fn body_after(
+    opening: BytesMut,
+    fanout: Result<Fanout, ApiError>,
+    chunks: impl Chunks,
+) -> Body {
+    Body::from_stream(Events { fanout: Some(fanout), chunks, buffer: opening, has_failed: false })
+}
+
+/// Hands all events to `write`, a few at a time, and tells whether the request has failed.
+pub async fn drive(
+    fanout: Result<Fanout, ApiError>,
+    chunks: impl Chunks,
+    write: impl Fn(BytesMut),
+) -> bool {
+    let buffer = BytesMut::new();
+    let mut events = Events { fanout: Some(fanout), chunks, buffer, has_failed: false };
+    loop {
+        let ended = std::future::poll_fn(|cx| match events.fill(cx) {
+            false if events.buffer.is_empty() => Poll::Pending,
+            ended => Poll::Ready(ended),
+        });
+        let ended = ended.await;
+        if !events.buffer.is_empty() {
+            write(events.buffer.split());
+        }
+        if ended {
+            return events.has_failed;
+        }
+    }
 }
 
 struct Events<C> {
@@ -55,6 +87,7 @@ struct Events<C> {
     fanout: Option<Result<Fanout, ApiError>>,
     chunks: C,
     buffer: BytesMut,
+    has_failed: bool,
 }
 
 impl<C: Chunks> Events<C> {
@@ -78,6 +111,7 @@ impl<C: Chunks> Events<C> {
                     Poll::Ready(Some(Err(error))) => error,
                 },
             };
+            self.has_failed = true;
             self.chunks.fail(&mut self.buffer, &error);
             self.finish();
         }

@@ -217,6 +217,7 @@ fn options(settings: &Settings, model: &Model, sizes: &Sizes) -> http::Options {
         enable_force_include_usage: from.force_include_usage,
         enable_scale_out: from.enable_scale_out,
         dev_mode: from.dev_mode,
+        responses_store_bytes: from.responses_store_bytes,
         skip_model_name_validation: from.skip_model_name_validation,
         enable_server_load_tracking: from.server_load_tracking,
         root_path: from.transport.root_path.clone(),

@@ -13,6 +13,7 @@ mod operations;
 mod parsed;
 mod render;
 mod replies;
+mod responses;
 mod scripted;
 mod support;
 mod tls;

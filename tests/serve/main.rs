@@ -2,6 +2,7 @@
 
 mod logs;
 mod messages;
+mod responses;
 mod support;
 
 use serde_json::{Value, json};

@@ -35,7 +35,12 @@ pub fn command(args: &[&str]) -> Command {
 
 /// Starts it and waits until it listens.
 pub fn start(args: &[&str]) -> Server {
-    let child = command(args).stderr(Stdio::inherit()).spawn().expect("the binary is built");
+    spawn(command(args))
+}
+
+/// The same for a command that is there already.
+pub fn spawn(mut command: Command) -> Server {
+    let child = command.stderr(Stdio::inherit()).spawn().expect("the binary is built");
     let mut server = Server { child, address: String::new(), stdout: None };
     let mut stdout = BufReader::new(server.child.stdout.take().expect("piped"));
     let mut line = String::new();

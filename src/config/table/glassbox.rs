@@ -27,6 +27,8 @@ pub(super) const GLASSBOX: &[Flag] = &[
         .help("Seconds that the first batch of KV cache events waits for a subscriber."),
     flag("--glassbox-max-body-bytes", HumanInt, int(64 << 20))
         .help("Bytes that the body of a request may have; a longer one is a 413."),
+    flag("--glassbox-responses-store-bytes", HumanInt, int(256 << 20))
+        .help("Memory for the responses that VLLM_ENABLE_RESPONSES_API_STORE keeps."),
     flag("--glassbox-max-connections", Int, int(16384))
         .help("Connections at a time; one more is answered 503 and closed."),
     flag("--glassbox-head-timeout", Float, float(30.0))

@@ -10,7 +10,7 @@ mod reply;
 mod stream;
 
 pub use batch::create as create_batch;
-pub use parsing::tool_call_id;
+pub use parsing::{Parsing, tool_call_id};
 pub use progress::Progress;
 pub use reply::Replies;
 

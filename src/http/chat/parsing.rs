@@ -6,7 +6,9 @@ use super::super::reply::random_id;
 use super::super::request::{ChatRequest, Conversation, ToolChoice};
 use crate::telemetry::metrics::{ParserApi, ParserMode};
 use crate::text::Parsers;
-use crate::text::parse::{FunctionCall, OutputParser, ParsedDelta, Reading, ToolSchema, ToolUse};
+use crate::text::parse::{
+    FunctionCall, OutputParser, Parsed, ParsedDelta, Reading, ToolSchema, ToolUse,
+};
 use crate::types::{FinishReason, Token};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -59,12 +61,21 @@ impl Parsing {
         self.parsers.stream(self.reading.clone(), prompt)
     }
 
+    /// What the text of a whole output says, for a client of `api`.
+    pub fn parsed(&self, frontend: &Frontend, text: &str, api: ParserApi) -> Parsed {
+        let mut parsed = self.parsers.whole(&self.reading, text);
+        if let Some(called) = parsed.tools_called {
+            frontend.metrics.tool_parser_invoked(ParserMode::Whole, api, called);
+        }
+        if self.single_call {
+            parsed.tool_calls.truncate(1);
+        }
+        parsed
+    }
+
     /// Reads a whole output.
     pub fn whole(&self, frontend: &Frontend, output: &Output) -> Said {
-        let parsed = self.parsers.whole(&self.reading, &output.text);
-        if let Some(called) = parsed.tools_called {
-            frontend.metrics.tool_parser_invoked(ParserMode::Whole, ParserApi::Chat, called);
-        }
+        let parsed = self.parsed(frontend, &output.text, ParserApi::Chat);
         let reason = output.finish.as_ref().map(|finish| finish.reason);
         let mut said = Said {
             content: parsed.content,
@@ -73,7 +84,7 @@ impl Parsing {
             finish: reason.map(FinishReason::as_str),
             reasoning_tokens: self.reasoning_tokens(&output.tokens),
         };
-        let mut calls = parsed.tool_calls;
+        let calls = parsed.tool_calls;
         let called = match &self.choice {
             ToolChoice::Auto => !calls.is_empty(),
             ToolChoice::Required => reason == Some(FinishReason::Stop),
@@ -81,9 +92,6 @@ impl Parsing {
         };
         if called {
             said.finish = Some("tool_calls");
-        }
-        if self.single_call {
-            calls.truncate(1);
         }
         match &self.choice {
             ToolChoice::Named(_) | ToolChoice::Required => {
@@ -98,7 +106,7 @@ impl Parsing {
     }
 
     /// How many tokens of a whole output are reasoning.
-    fn reasoning_tokens(&self, tokens: &[Token]) -> usize {
+    pub fn reasoning_tokens(&self, tokens: &[Token]) -> usize {
         self.parsers.reasoning_tokens(self.reading.thinking, tokens)
     }
 

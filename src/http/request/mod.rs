@@ -13,6 +13,7 @@ mod fields;
 mod generate;
 mod messages;
 mod ranges;
+mod responses;
 mod sampling;
 mod scoring;
 mod structured;
@@ -32,6 +33,10 @@ pub use messages::{
     COUNT_SCHEMA as COUNT_TOKENS_SCHEMA, MessagesRequest, SCHEMA as MESSAGES_SCHEMA, Thinking,
 };
 pub use ranges::python_int;
+pub use responses::{
+    Callee, Earlier, ResponsesRequest, Shown, Tools, custom_input, custom_input_so_far,
+    responses_schema,
+};
 pub use sampling::{BeamParams, Described, Limits, Sampling, checked_label_ids, label_params};
 pub use scoring::{Piece, SCHEMA as SCORING_SCHEMA, ScoringRequest};
 pub use tokenize::{

@@ -2,6 +2,7 @@
 
 use super::super::developer::Developer;
 use super::super::docs::Page;
+use super::super::responses::Stored;
 use axum::http::Method;
 
 /// What a path leads to.
@@ -17,19 +18,21 @@ pub enum Endpoint {
     Completions,
     Messages,
     CountTokens,
+    Responses,
+    /// What is stored of a response.
+    Stored(Stored),
     Tokenize,
     Detokenize,
     RenderChat,
     RenderCompletions,
     RenderMessages,
+    RenderResponses,
     DerenderChat,
     DerenderCompletions,
     Generate,
     AbortRequests,
     Scoring,
     Decisions,
-    /// Another endpoint for scaling out.
-    ScaleOut,
     Docs(Page),
     TokenizerInfo,
     Invocations,
@@ -48,6 +51,8 @@ impl Endpoint {
                 | Completions
                 | Messages
                 | CountTokens
+                | Responses
+                | Stored(_)
                 | Invocations
                 | Generate
                 | Decisions
@@ -63,11 +68,11 @@ impl Endpoint {
             RenderChat
                 | RenderCompletions
                 | RenderMessages
+                | RenderResponses
                 | DerenderChat
                 | DerenderCompletions
                 | Generate
                 | AbortRequests
-                | ScaleOut
         )
     }
 }
@@ -88,12 +93,13 @@ pub const ROUTES: &[Route] = &[
     ("/v1/completions", &[Method::POST], Endpoint::Completions),
     ("/v1/messages", &[Method::POST], Endpoint::Messages),
     ("/v1/messages/count_tokens", &[Method::POST], Endpoint::CountTokens),
+    ("/v1/responses", &[Method::POST], Endpoint::Responses),
     ("/tokenize", &[Method::POST], Endpoint::Tokenize),
     ("/detokenize", &[Method::POST], Endpoint::Detokenize),
     ("/v1/chat/completions/render", &[Method::POST], Endpoint::RenderChat),
     ("/v1/completions/render", &[Method::POST], Endpoint::RenderCompletions),
     ("/v1/messages/render", &[Method::POST], Endpoint::RenderMessages),
-    ("/v1/responses/render", &[Method::POST], Endpoint::ScaleOut),
+    ("/v1/responses/render", &[Method::POST], Endpoint::RenderResponses),
     ("/v1/chat/completions/derender", &[Method::POST], Endpoint::DerenderChat),
     ("/v1/completions/derender", &[Method::POST], Endpoint::DerenderCompletions),
     ("/inference/v1/generate", &[Method::POST], Endpoint::Generate),

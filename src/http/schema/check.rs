@@ -2,6 +2,7 @@
 
 use super::super::json::Json;
 use super::errors::{Errors, Path};
+use super::openai::{check_float_in, check_sequence};
 use super::scalars::{
     check_bool, check_enum, check_exactly, check_float, check_int, check_literal, check_sized,
     expect,
@@ -79,6 +80,7 @@ pub fn check(
         }
         Schema::Int { ge, le } => check_int(*ge, *le, value, path, errors),
         Schema::Float => check_float(value, path, errors),
+        Schema::FloatIn { ge, le } => check_float_in(*ge, *le, value, path, errors),
         Schema::Bool => check_bool(value, path, errors),
         Schema::Literal(words) => check_literal(words, value, path, errors),
         Schema::List { item, max } => check_list(item, max.map(|max| max()), value, path, errors)?,
@@ -89,6 +91,7 @@ pub fn check(
             wrong.iter().for_each(|message| errors.push_value_error(path, value, message));
             fit.filter(|_| wrong.is_none())
         }
+        Schema::Sequence(item) => check_sequence(item, value, path, errors)?,
         Schema::Iterable => check_iterable(value, path, errors),
         Schema::Map(item) => check_map(item, false, value, path, errors)?,
         Schema::IntMap(item) => check_map(item, true, value, path, errors)?,
@@ -114,7 +117,7 @@ pub fn check(
     Ok(fit)
 }
 
-fn check_list(
+pub(super) fn check_list(
     item: &Schema,
     max: Option<usize>,
     value: &Json,

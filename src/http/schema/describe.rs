@@ -22,6 +22,7 @@ pub fn describe(schema: &Schema) -> Value {
             int
         }
         Schema::Float => json!({"type": "number"}),
+        Schema::FloatIn { ge, le } => json!({"type": "number", "minimum": ge, "maximum": le}),
         Schema::Bool => json!({"type": "boolean"}),
         Schema::Literal(words) => json!({"type": "string", "enum": words}),
         Schema::List { item, max } => {
@@ -42,6 +43,7 @@ pub fn describe(schema: &Schema) -> Value {
         Schema::Map(item) | Schema::IntMap(item) => {
             json!({"type": "object", "additionalProperties": describe(item)})
         }
+        Schema::Sequence(item) => json!({"type": "array", "items": describe(item)}),
         Schema::Nullable(inner) => json!({"anyOf": [describe(inner), {"type": "null"}]}),
         Schema::Union(choices) | Schema::Tagged(choices) => {
             let choices: Vec<Value> = choices.iter().map(|(_, choice)| describe(choice)).collect();

@@ -39,9 +39,33 @@ impl<'a> Path<'a> {
         Path { parent: Some(self), step: Step::Index(index) }
     }
 
+    /// Whether vLLM takes a step for one inside pydantic and leaves it out.
+    fn is_internal(&self) -> bool {
+        const WORDS: [&str; 12] = [
+            "arguments",
+            "bool",
+            "bytes",
+            "call",
+            "default",
+            "dict",
+            "float",
+            "int",
+            "list",
+            "none",
+            "str",
+            "union",
+        ];
+        let Step::Key(key) = self.step else { return false };
+        key.contains(['[', ']', '{', '}', '(', ')'])
+            || WORDS.iter().any(|word| key.eq_ignore_ascii_case(word))
+    }
+
     fn write(&self, out: &mut String) {
         if let Some(parent) = self.parent {
             parent.write(out);
+        }
+        if self.is_internal() {
+            return;
         }
         if !out.is_empty() {
             out.push('.');

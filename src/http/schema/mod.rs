@@ -9,6 +9,7 @@ pub mod coerce;
 mod describe;
 mod errors;
 mod messages;
+mod openai;
 mod scalars;
 mod tagged;
 #[cfg(test)]
@@ -40,6 +41,11 @@ pub enum Schema {
         le: Option<i64>,
     },
     Float,
+    /// A number within bounds, both inclusive.
+    FloatIn {
+        ge: f64,
+        le: f64,
+    },
     Bool,
     /// A string, where pydantic wants bytes.
     Bytes,
@@ -55,6 +61,8 @@ pub enum Schema {
     NonEmpty(&'static Schema),
     /// What a validator of its own looks at once it fits; `Some` is what is wrong.
     Valid(&'static Schema, fn(&Json) -> Option<String>),
+    /// A list where any sequence will do.
+    Sequence(&'static Schema),
     /// Whatever can be iterated over; its items are looked at only when they are used.
     Iterable,
     /// An object with values of one kind.

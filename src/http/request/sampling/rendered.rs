@@ -36,15 +36,17 @@ impl SamplingFields {
         let int = |value: &super::super::super::json::Int| value.saturate();
         let stop_token_ids: Vec<i64> = self.stop_token_ids.iter().map(int).collect();
         let extra_args = Some(&self.extra_args).filter(|args| !args.is_empty());
+        let draws = params.temperature > 0.0;
         let optional: [(&str, Option<Value>); 25] = [
             ("n", (sampling.n != 1).then(|| sampling.n.into())),
             ("presence_penalty", Some(float(params.presence_penalty))),
             ("frequency_penalty", Some(float(params.frequency_penalty))),
             ("repetition_penalty", Some(float(params.repetition_penalty))),
             ("temperature", Some(float(params.temperature))),
-            ("top_p", Some(float(params.top_p))),
-            ("top_k", Some(params.top_k.into())),
-            ("min_p", Some(float(params.min_p))),
+            // A greedy choice sets these to their defaults.
+            ("top_p", draws.then(|| float(params.top_p))),
+            ("top_k", draws.then(|| params.top_k.into())),
+            ("min_p", draws.then(|| float(params.min_p))),
             ("seed", params.seed.map(Value::from)),
             ("stop", Some(json!(*sampling.stop))),
             ("stop_token_ids", Some(json!(stop_token_ids))),
