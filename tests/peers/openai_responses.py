@@ -89,7 +89,7 @@ class Suite:
         assert call.name == "get_weather" and json.loads(call.arguments) == {"city": "Paris"}, call
         done = {"type": "function_call_output", "call_id": call.call_id, "output": '{"temp": 12}'}
         answer = self.ask([question, *reply.output, done], tools=[WEATHER])
-        assert "12" in answer.output_text, answer
+        assert answer.output_text.startswith("The weather in Paris is"), answer
 
     def calls_are_streamed(self):
         events = list(self.ask("What is the weather in Paris?", tools=[WEATHER], stream=True))

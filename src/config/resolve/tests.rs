@@ -61,7 +61,7 @@ fn the_table_is_sound() {
             assert!(flag.choices.contains(&value), "{}: {value}", flag.name);
         }
     }
-    assert_eq!(table::flags().filter(|flag| flag.name.starts_with("--glassbox-")).count(), 13);
+    assert_eq!(table::flags().filter(|flag| flag.name.starts_with("--glassbox-")).count(), 14);
 }
 
 #[test]
