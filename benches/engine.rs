@@ -49,6 +49,7 @@ fn engine(seqs: usize) -> (Core, Vec<Generation>) {
     let generations = (0..seqs)
         .map(|i| {
             let request = NewRequest {
+                constraint: None,
                 prompt: (0..PROMPT as u32).map(|t| t * 7 + i as u32).collect(),
                 params: Arc::new(SamplingParams::greedy(600)),
                 number: 0,

@@ -4,7 +4,8 @@
 //!
 //! 1. [`http`] reads a request off a socket, checks it against vLLM's schema and turns it into one
 //!    or more generations.
-//! 2. [`text`] renders the chat template and tokenises, off the async threads.
+//! 2. [`text`] renders the chat template and tokenises, and [`grammar`] compiles what the output
+//!    must keep to, off the async threads.
 //! 3. [`engine`] takes the prompt through a bounded inbox. One thread owns all engine state, so
 //!    there are no locks: each turn of its loop asks [`scheduler`] for a plan, which takes blocks
 //!    from [`kv`], lets [`runner`] run one step of the model, and hands each row of logits that a
@@ -22,6 +23,7 @@ pub mod config;
 pub mod engine;
 pub mod error;
 pub mod events;
+pub mod grammar;
 pub mod http;
 pub mod kv;
 pub mod model;

@@ -114,6 +114,7 @@ impl Ask {
         params.logprobs = Some(3);
         params.prompt_logprobs = self.prompt_logprobs.then_some(1);
         let request = NewRequest {
+            constraint: None,
             prompt: Arc::from(self.prompt.as_slice()),
             params: Arc::new(params),
             number: 0,

@@ -14,14 +14,14 @@ const FLOORS: &[&[&str]] = &[
     &["runner"],
     &["scheduler"],
     &["engine"],
-    &["text", "telemetry", "events"],
+    &["text", "grammar", "telemetry", "events"],
     &["http"],
     &["serve"],
 ];
 
 /// The base: what every room may use, and all that side rooms may.
 const BASE: [&str; 4] = ["types", "error", "model", "config"];
-const SIDE_ROOMS: [&str; 3] = ["text", "telemetry", "events"];
+const SIDE_ROOMS: [&str; 4] = ["text", "grammar", "telemetry", "events"];
 
 fn floor(room: &str) -> Option<usize> {
     FLOORS.iter().position(|rooms| rooms.contains(&room))

@@ -21,6 +21,7 @@ mod python;
 mod resolve;
 mod rewrite;
 mod settings;
+mod structured;
 mod table;
 mod transport;
 mod value;
@@ -39,6 +40,7 @@ pub use otel::{
 pub use parsers::ParserSettings;
 pub use python::repr_float;
 pub use settings::*;
+pub use structured::StructuredOutputSettings;
 pub use transport::{
     ClientCertificates, CorsSettings, Docs, TlsSettings, TransportLimits, TransportSettings,
 };

@@ -8,6 +8,7 @@ use super::otel;
 use super::parsers;
 use super::python;
 use super::settings::*;
+use super::structured;
 use super::table::Status;
 use super::transport;
 use super::value::Value;
@@ -26,6 +27,7 @@ pub(super) fn resolve(raw: &Raw, env: Env, mut warnings: Vec<String>) -> Result<
     let tracing = otel::tracing(raw, &env.otel, &mut warnings)?;
     let cache = cache(raw, &env)?;
     let kv_events = kv_events::read(raw, &env, cache.prefix_caching, &mut warnings)?;
+    let structured_output = structured::read(raw, &mut warnings)?;
     Ok(Settings {
         model: model(raw, &env)?,
         cache,
@@ -36,6 +38,7 @@ pub(super) fn resolve(raw: &Raw, env: Env, mut warnings: Vec<String>) -> Result<
         device: device(raw)?,
         tracing,
         kv_events,
+        structured_output,
         warnings,
         non_default_args: non_default_args(raw),
     })

@@ -8,6 +8,7 @@ use super::kv_events::KvEventsSettings;
 use super::metrics::MetricsSettings;
 use super::otel::TracingSettings;
 use super::parsers::ParserSettings;
+use super::structured::StructuredOutputSettings;
 use super::transport::TransportSettings;
 use crate::model::{GenerationSource, HubOptions, LoadFormat};
 use crate::types::{ContentFormat, HashAlgo, Policy, ReasoningEffort};
@@ -28,6 +29,7 @@ pub struct Settings {
     pub tracing: Option<TracingSettings>,
     /// `None`: nobody is told what the prefix cache holds.
     pub kv_events: Option<KvEventsSettings>,
+    pub structured_output: StructuredOutputSettings,
     /// What the user should hear about the command line before anything else.
     pub warnings: Vec<String>,
     /// Flags that differ from their defaults, as a Python dict without secrets, for the log.

@@ -5,7 +5,7 @@ use super::control::Control;
 use super::handle::{EngineHandle, NewRequest};
 use super::inbox::Message;
 use super::request::Request;
-use super::sampling::{RowResult, Sampling, count_sample, take_sample};
+use super::sampling::{RowResult, Sampling, count_sample, prepare_masks, take_sample};
 use super::status::Status;
 use crate::kv::{BlockHasher, KvCache};
 use crate::runner::{Backend, BackendError, StepBatch, StepTiming};
@@ -150,10 +150,10 @@ impl Core {
     pub(super) fn add(
         &mut self,
         id: RequestId,
-        new: NewRequest,
+        mut new: NewRequest,
         events: UnboundedSender<Generated>,
     ) {
-        let mut request = Request::new(id, &new, self.config.seed, events);
+        let mut request = Request::new(id, &mut new, self.config.seed, events);
         request.queued(self.clock.now(), &self.waits);
         if self.aborting {
             self.status.counters.count_finish(FinishReason::Abort);
@@ -194,6 +194,7 @@ impl Core {
         self.count_plan(begin);
         self.build_batch();
         self.backend.submit(&self.batch)?;
+        prepare_masks(&self.plan.work, &self.scheduler, &mut self.requests);
         self.results.clear();
         let mut sink = Sampling {
             batch: &self.batch,
@@ -287,7 +288,8 @@ impl Core {
                     RowResult::Sampled(sampled) => {
                         let max_len = self.config.max_model_len;
                         tokens += count_sample(&self.status.counters, sequence);
-                        over = take_sample(sequence, request, sampled, event.at, max_len);
+                        let counters = &self.status.counters;
+                        over = take_sample(counters, sequence, request, sampled, event.at, max_len);
                     }
                 }
             }

@@ -5,6 +5,7 @@ use super::inbox::Message;
 use super::status::Status;
 use crate::types::{
     Clock, FinishReason, Generated, RequestId, SamplingParams, SharedTimeline, Token,
+    TokenConstraint,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -28,6 +29,8 @@ pub struct NewRequest {
     pub session: Option<Arc<str>>,
     /// KV events tell of the blocks too that it finds in the cache.
     pub reports_prefix: bool,
+    /// Keeps the output within a grammar.
+    pub constraint: Option<Box<dyn TokenConstraint>>,
     /// Begins when the request is handed over; the engine writes on.
     pub timeline: SharedTimeline,
 }

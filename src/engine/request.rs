@@ -4,7 +4,7 @@ use super::handle::NewRequest;
 use crate::sampler::{Sampled, SamplerState};
 use crate::types::{
     Finish, FinishReason, Generated, Moment, Phase, RequestId, SamplingParams, SharedTimeline,
-    StepEvent, StopReason, Token, TokenLogprobs, Waits,
+    StepEvent, StopReason, Token, TokenConstraint, TokenLogprobs, Waits,
 };
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
@@ -19,6 +19,7 @@ pub struct Request {
     number: u32,
     /// `None` until it is admitted: those that wait, which may be many, hold nothing of their own.
     state: Option<SamplerState>,
+    constraint: Option<Box<dyn TokenConstraint>>,
     events: UnboundedSender<Generated>,
     /// Log-probabilities of prompt tokens, collected over the chunks; taken when they are sent.
     prompt_logprobs: Option<Vec<TokenLogprobs>>,
@@ -39,7 +40,7 @@ impl Request {
     /// `engine_seed` seeds the draws of a request without a seed.
     pub fn new(
         id: RequestId,
-        request: &NewRequest,
+        request: &mut NewRequest,
         engine_seed: u64,
         events: UnboundedSender<Generated>,
     ) -> Self {
@@ -52,6 +53,7 @@ impl Request {
             drawn_seed: splitmix64(engine_seed ^ splitmix64(id.0)),
             number: request.number,
             state: None,
+            constraint: request.constraint.take(),
             events,
             prompt_logprobs: wants_prompt.then(Vec::new),
             unscored: if wants_prompt && request.prompt.len() > 1 { 0 } else { usize::MAX },
@@ -72,9 +74,28 @@ impl Request {
         samples.max(end.saturating_sub(start.max(self.unscored)))
     }
 
-    /// Whether log-probabilities were asked for, so that the host must see the logits.
+    /// Whether the host must see the logits: for log-probabilities, or to keep to a grammar.
     pub fn needs_logits(&self) -> bool {
-        self.params.logprobs.is_some() || self.params.prompt_logprobs.is_some()
+        self.params.logprobs.is_some()
+            || self.params.prompt_logprobs.is_some()
+            || self.constraint.is_some()
+    }
+
+    /// Works out which tokens may come next.
+    pub fn prepare_mask(&mut self) {
+        if let Some(constraint) = &mut self.constraint {
+            constraint.prepare();
+        }
+    }
+
+    /// The tokens that may come next; `None` when all may.
+    pub fn mask(&self) -> Option<&[u32]> {
+        self.constraint.as_ref()?.mask()
+    }
+
+    /// Whether a sampled token keeps to the grammar.
+    pub fn fits(&mut self, token: Token) -> bool {
+        self.constraint.as_mut().is_none_or(|constraint| constraint.accept(token))
     }
 
     /// What the row at position `position` is for: the log-probability of the next prompt token,

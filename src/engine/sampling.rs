@@ -3,9 +3,9 @@
 use super::request::Request;
 use super::status::{Counters, Status};
 use crate::runner::{RowSink, StepBatch};
-use crate::sampler::{Sampled, Sampler};
+use crate::sampler::{Sampled, Sampler, keep_masked};
 use crate::scheduler::{Scheduler, Sequence, Work};
-use crate::types::{Moment, Token, TokenLogprobs};
+use crate::types::{FinishReason, Moment, Token, TokenLogprobs};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// What a row of logits became.
@@ -38,6 +38,9 @@ impl RowSink for Sampling<'_> {
             None => {
                 let (params, state) = request.sampling();
                 let output = sequence.output();
+                if let Some(mask) = request.mask() {
+                    keep_masked(mask, logits);
+                }
                 RowResult::Sampled(self.sampler.sample(params, state, output, logits))
             }
         };
@@ -50,6 +53,15 @@ impl RowSink for Sampling<'_> {
 
     fn progress(&mut self) {
         self.status.progress(true);
+    }
+}
+
+/// Works out, while the device computes, what the grammars allow next.
+pub fn prepare_masks(work: &[Work], scheduler: &Scheduler, requests: &mut [Option<Request>]) {
+    for &Work { slot, start, len } in work {
+        if start + len == scheduler.sequence(slot).tokens.len() {
+            requests[slot].as_mut().expect("planned slots are in use").prepare_mask();
+        }
     }
 }
 
@@ -66,17 +78,24 @@ pub fn count_sample(counters: &Counters, sequence: &Sequence) -> u64 {
 }
 
 /// Appends a token that was sampled in the step that ended `at` to its sequence and sends it. True
-/// when the generation is over.
+/// when the generation is over, which it is as well when the token breaks the grammar.
 pub fn take_sample(
+    counters: &Counters,
     sequence: &mut Sequence,
     request: &mut Request,
     sampled: Sampled,
     at: Moment,
     max_model_len: usize,
 ) -> bool {
-    sequence.tokens.push(sampled.token);
+    let token = sampled.token;
+    sequence.tokens.push(token);
     let len = sequence.tokens.len();
     let finish = request.finish_after(sequence.output(), len, max_model_len);
+    if !request.fits(token) {
+        request.send_end(FinishReason::Error);
+        counters.count_finish(FinishReason::Error);
+        return true;
+    }
     let is_over = finish.is_some();
     let heard = request.send_token(sampled, at, finish, sequence.cached);
     is_over || !heard

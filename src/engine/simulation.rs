@@ -152,6 +152,7 @@ fn request(dice: &mut Dice, limits: &Limits, max_model_len: usize, now: Moment) 
     };
     let cache_salt = dice.chance(20).then(|| Arc::from("tenant"));
     NewRequest {
+        constraint: None,
         prompt,
         params: Arc::new(params),
         number: dice.range(0, 2) as u32,

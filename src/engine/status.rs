@@ -13,6 +13,8 @@ pub struct Gauges {
     pub running: AtomicU64,
     /// Requests that wait for blocks or for room in a step.
     pub waiting: AtomicU64,
+    /// Requests on their way whose grammars are being compiled.
+    pub deferred: AtomicU64,
     /// KV blocks that some request holds. Cached blocks that nobody holds count as free.
     pub kv_used_blocks: AtomicU64,
 }

@@ -55,6 +55,7 @@ fn sim() -> SimConfig {
 
 fn request(max_tokens: u32) -> NewRequest {
     NewRequest {
+        constraint: None,
         prompt: Arc::from([1, 2, 3].as_slice()),
         params: Arc::new(SamplingParams::greedy(max_tokens)),
         number: 0,

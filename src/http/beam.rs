@@ -105,6 +105,7 @@ impl Search<'_> {
                 cache_salt: self.cache_salt.clone(),
                 session: self.session.clone(),
                 reports_prefix: false,
+                constraint: None,
                 timeline: timeline.take().unwrap_or_else(untold),
             })?);
         }

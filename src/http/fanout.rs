@@ -156,6 +156,7 @@ impl Frontend {
         if let Some(finished) = &*finished {
             let max_tokens = sampling.params.max_tokens;
             sampling.params = SamplingParams { max_tokens, ..finished.clone() };
+            sampling.grammar = request.sampling.grammar(sampling.grammar.take())?;
         } else {
             request.sampling.finish(&mut sampling, limits, &self.defaults, self.eos)?;
         }
@@ -167,6 +168,7 @@ impl Frontend {
             *finished = Some(sampling.params.clone());
         }
         let params = Arc::new(sampling.params.clone());
+        let grammar = self.compile(&origin.call, &mut sampling).await?;
         let mut room = match room {
             Some(room) => room,
             None => self.engine.reserve(sampling.n)?,
@@ -185,6 +187,9 @@ impl Frontend {
                 cache_salt: request.cache_salt.as_deref().map(Arc::from),
                 session: session.clone(),
                 reports_prefix: request.reports_prefix,
+                constraint: grammar
+                    .as_ref()
+                    .map(|grammar| self.constraint(grammar, &sampling, &prompt.tokens)),
                 timeline: account.timeline(),
             };
             let vocabulary = self.encoder.vocabulary();

@@ -10,12 +10,15 @@ use super::responses::Store;
 use crate::config::{CorsSettings, Docs, RequestLogSettings, TransportLimits, VLLM_VERSION};
 use crate::engine::EngineHandle;
 use crate::error::ApiError;
+use crate::grammar::{Grammars, JsonOptions};
 use crate::model::{ChatTemplate, GenerationDefaults, Tokenizer};
 use crate::telemetry::metrics::{Format, Metrics};
 use crate::telemetry::trace::Tracer;
 use crate::text::parse::NoThinkTokens;
 use crate::text::{Encoder, Parsers, UnsupportedTokenizer};
-use crate::types::{ContentFormat, ReasoningEffort, ReasoningFormat, Token, ToolFormat};
+use crate::types::{
+    ContentFormat, ReasoningEffort, ReasoningFormat, Token, ToolFormat, ToolStrictLevel,
+};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -79,6 +82,11 @@ pub struct Options {
     pub anthropic_disabled_thinking_effort: Option<ReasoningEffort>,
     /// See [`system_fingerprint`].
     pub system_fingerprint: Option<String>,
+    /// How JSON is written where a grammar asks for it.
+    pub json: JsonOptions,
+    /// Grammars rule from the first token on, reasoning or not.
+    pub grammars_in_reasoning: bool,
+    pub tool_strict_level: ToolStrictLevel,
     /// Tokens in one chunk of a stream, unless a request asks for more.
     pub stream_interval: usize,
     /// How long work may wait without any step ending before `/health` fails.
@@ -143,6 +151,9 @@ impl Options {
             response_role: "assistant".to_owned(),
             anthropic_disabled_thinking_effort: None,
             system_fingerprint: None,
+            json: JsonOptions::default(),
+            grammars_in_reasoning: false,
+            tool_strict_level: ToolStrictLevel::Auto,
             stream_interval: 1,
             stall_limit: Duration::from_secs(60),
             transport: TransportLimits::default(),
@@ -191,6 +202,7 @@ pub struct Frontend {
     pub options: Options,
     pub engine: EngineHandle,
     pub encoder: Encoder,
+    pub grammars: Grammars,
     pub template: Option<Arc<ChatTemplate>>,
     /// Messages of the system stand in front of all others in prompts of `/v1/messages`.
     pub merges_systems: bool,
@@ -246,9 +258,11 @@ impl Frontend {
             why,
         })?;
         options.limits.think_tokens = parsers.as_ref().and_then(Parsers::think_tokens);
+        let grammars = grammars(&encoder, tokenizer.eos, options.json);
         Ok(Self {
             key_digests: options.api_keys.iter().map(digest).collect(),
             encoder,
+            grammars,
             parsers: parsers.map(Arc::new),
             special_tokens: tokenizer.special.clone(),
             eos: tokenizer.eos,
@@ -328,4 +342,12 @@ impl Frontend {
     pub fn tokens_as_ids(&self, request: &GenerateFields) -> bool {
         request.return_tokens_as_token_ids.unwrap_or(self.options.return_tokens_as_token_ids)
     }
+}
+
+/// Compiles grammars for the encoder's vocabulary.
+fn grammars(encoder: &Encoder, eos: Option<Token>, json: JsonOptions) -> Grammars {
+    let vocabulary = encoder.vocabulary().clone();
+    let token = move |id| (vocabulary.bytes(id).to_vec(), vocabulary.is_special(id));
+    let size = encoder.vocabulary().size() as Token;
+    Grammars::new(move || (0..size).map(&token).collect(), eos, json)
 }

@@ -51,6 +51,7 @@ impl Reads<'_> {
                 cache_salt: self.cache_salt.map(Arc::from),
                 session: None,
                 reports_prefix: false,
+                constraint: None,
                 timeline: account.timeline(),
             })?;
             started.push((generation, account, params));

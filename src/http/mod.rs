@@ -24,6 +24,7 @@ mod frontend;
 #[doc(hidden)]
 pub mod fuzz;
 mod generate;
+mod grammar;
 mod guard;
 mod headers;
 mod in_flight;

@@ -1,6 +1,7 @@
 //! From a row of logits to a token, on the engine thread.
 //!
-//! The order is that of vLLM's default CUDA path (model runner V2):
+//! The order is that of vLLM's default CUDA path (model runner V2), after [`keep_masked`] where a
+//! grammar rules:
 //!
 //! 1. log-probabilities are taken from the unmodified row;
 //! 2. `allowed_token_ids`, `logit_bias` and the `min_tokens` mask, penalties, `bad_words`,
@@ -15,11 +16,13 @@
 
 mod adjust;
 mod draw;
+mod mask;
 mod math;
 mod noise;
 mod select;
 mod state;
 
+pub use mask::keep_masked;
 pub use state::SamplerState;
 
 use crate::types::{SamplingParams, Token, TokenLogprobs};

@@ -6,9 +6,10 @@ mod files;
 mod observe;
 pub mod shutdown;
 
-use crate::config::{Fingerprint, Settings, VLLM_VERSION};
+use crate::config::{Fingerprint, Settings, StructuredOutputSettings, VLLM_VERSION};
 use crate::engine::EngineHandle;
 use crate::events::Publisher;
+use crate::grammar::JsonOptions;
 use crate::http::{self, Frontend};
 use crate::model::Model;
 use crate::telemetry::metrics::{Health, Metrics, MetricsConfig};
@@ -235,6 +236,9 @@ fn options(settings: &Settings, model: &Model, sizes: &Sizes) -> http::Options {
         trust_request_chat_template: from.trust_request_chat_template,
         reasoning_format: from.parsers.reasoning,
         tool_format: from.parsers.tools,
+        tool_strict_level: from.parsers.tool_strict_level,
+        grammars_in_reasoning: settings.structured_output.enable_in_reasoning,
+        json: json_options(&settings.structured_output),
         response_role: from.response_role.clone(),
         anthropic_disabled_thinking_effort: from.anthropic_disabled_thinking_effort,
         system_fingerprint: match &from.fingerprint {
@@ -246,6 +250,14 @@ fn options(settings: &Settings, model: &Model, sizes: &Sizes) -> http::Options {
         stream_interval: from.stream_interval,
         keep_alive_timeout: from.keep_alive,
         ..http::Options::new(&settings.model.model, limits)
+    }
+}
+
+fn json_options(from: &StructuredOutputSettings) -> JsonOptions {
+    JsonOptions {
+        guidance: from.guidance,
+        disable_any_whitespace: from.disable_any_whitespace,
+        disable_additional_properties: from.disable_additional_properties,
     }
 }
 

@@ -81,10 +81,11 @@ pub fn server_info(settings: &Settings, sizes: &Sizes) -> ServerInfo {
 /// What `/metrics` shows.
 pub fn snapshot(status: &Status) -> Snapshot<'_> {
     let (gauges, counters, steps) = (&status.gauges, &status.counters, &status.steps);
+    let deferred = read(&gauges.deferred);
     Snapshot {
         running: read(&gauges.running),
-        waiting: read(&gauges.waiting),
-        deferred: 0,
+        waiting: read(&gauges.waiting) + deferred,
+        deferred,
         kv_cache_usage: status.kv_cache_usage(),
         prefix_cache_queries: read(&counters.prefix_cache_queries),
         prefix_cache_hits: read(&counters.prefix_cache_hits),

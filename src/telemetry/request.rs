@@ -102,6 +102,8 @@ pub struct RequestRecord {
     pub arrival: Option<Moment>,
     /// The prompts were rendered and tokenised.
     pub tokenised: Option<Moment>,
+    /// When the grammar of the output was compiled, the wait for that included: start and end.
+    pub compiled: Option<(Moment, Moment)>,
     pub asked: Asked,
     /// The head of the reply was made, with this HTTP status.
     pub replied: Option<(Moment, u16)>,
@@ -116,7 +118,7 @@ pub struct RequestRecord {
 /// The parts of a request's time, nanoseconds; they add up to [`Parts::e2e`] exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parts {
-    /// Until the engine had it: reading, checking, rendering, tokenising.
+    /// Until the engine had it: reading, checking, rendering, tokenising, compiling a grammar.
     pub ingress: u64,
     pub queue: u64,
     pub transfer: u64,
@@ -147,6 +149,7 @@ impl RequestRecord {
             start,
             arrival: None,
             tokenised: None,
+            compiled: None,
             asked: Asked::default(),
             replied: None,
             delivered: false,

@@ -73,6 +73,11 @@ impl Vocabulary {
         self.added.get(token as usize).copied().unwrap_or(false)
     }
 
+    /// One more than the largest id.
+    pub fn size(&self) -> usize {
+        self.ends.len()
+    }
+
     /// Whether `skip_special_tokens` leaves this token out.
     pub fn is_special(&self, token: Token) -> bool {
         self.special.get(token as usize).copied().unwrap_or(false)

@@ -2,6 +2,7 @@
 
 mod choices;
 mod clock;
+mod constraint;
 mod histogram;
 pub mod json;
 mod kv_event;
@@ -13,6 +14,7 @@ pub use choices::{
     ContentFormat, HashAlgo, Policy, ReasoningEffort, ReasoningFormat, ToolFormat, ToolStrictLevel,
 };
 pub use clock::{Clock, Moment};
+pub use constraint::TokenConstraint;
 pub use histogram::{Bucket, Exemplar, Histogram, SpanRef};
 pub use kv_event::{BlockHash, KvEvent, KvEventBatch, KvEventSink, LoraTag, StoredBlocks};
 pub use output::{Finish, FinishReason, Generated, PromptLogprobs, StopReason, TokenLogprobs};

@@ -15,6 +15,7 @@ mod render;
 mod replies;
 mod responses;
 mod scripted;
+mod structured;
 mod support;
 mod tls;
 mod tokens;

@@ -269,3 +269,20 @@ fn an_unsampled_parent_leaves_nothing() {
     assert_ne!(hex(&span.trace_id), "0af7651916cd43dd8448eb211c80319c");
     assert!(traced.collector.spans().iter().all(|other| other.trace_id == span.trace_id));
 }
+
+#[test]
+fn a_grammar_is_compiled_in_sight_and_only_once() {
+    let traced = traced(Setup::default(), "phases");
+    let body = r#"{"prompt":"a","max_tokens":4,"structured_outputs":{"choice":["yes","no"]}}"#;
+    for _ in 0..2 {
+        let reply = traced.server.send("POST", COMPLETIONS, &[JSON], Some(body.as_bytes()));
+        assert_eq!(reply.status, 200);
+    }
+    let requests = traced.spans("llm_request", 2);
+    let compiled = traced.spans("compile_grammar", 1).remove(0);
+    let parent = requests.iter().find(|request| request.span_id == compiled.parent_span_id);
+    let parent = parent.expect("it is a child of the first request");
+    assert!(parent.start_time_unix_nano <= compiled.start_time_unix_nano);
+    let length = (compiled.end_time_unix_nano - compiled.start_time_unix_nano) as i64;
+    assert!(length <= int(parent, "glassbox.latency.ingress"));
+}

@@ -228,6 +228,22 @@ chat(
     max_tokens=3,
 )
 chat("chat, text format", response_format={"type": "text"}, max_tokens=3)
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string", "maxLength": 12}, "age": {"type": "integer"}},
+    "required": ["name", "age"],
+}
+for name, constraint in (
+    ("choice", {"choice": ["red", "green", "dark blue"]}),
+    ("regex", {"regex": "[0-9]{3}-[0-9]{4}"}),
+    ("schema", {"json": PERSON}),
+    ("grammar", {"grammar": 'root ::= "(" root ")" | [a-z]{3}'}),
+):
+    chat(f"chat, {name}", structured_outputs=constraint, max_tokens=40)
+    chat(f"chat, {name}, stream", structured_outputs=constraint, max_tokens=40, stream=True)
+    chat(f"chat, {name}, sampled", structured_outputs=constraint, temperature=1, text="free")
+SCHEMA_FORMAT = {"type": "json_schema", "json_schema": {"name": "person", "schema": PERSON}}
+chat("chat, schema format", response_format=SCHEMA_FORMAT, max_tokens=40)
 chat(
     "chat, tools and none",
     "What is the weather in Paris?",

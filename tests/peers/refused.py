@@ -84,7 +84,15 @@ for field, values in dict(
     chat_template=["{{ messages }}"],
     chat_template_kwargs=["x", {"tokenize": True}],
     response_format=[{"type": "json_schema"}, {"type": "x"}],
-    structured_outputs=[{}, {"json": {}, "regex": "a"}],
+    structured_outputs=[
+        {},
+        {"json": {}, "regex": "a"},
+        {"json": "{"},
+        {"json": {"type": "foo"}},
+        {"regex": "(a"},
+        {"grammar": "root ::= undefined"},
+        {"structural_tag": "x"},
+    ],
     priority=["x"],
     logprobs=["x"],
     stream=["x"],
@@ -99,11 +107,6 @@ for field, values in dict(
         shown = repr(value) if len(repr(value)) < 30 else repr(value)[:25] + "..."
         chat(
             f"chat {field}={shown}",
-            apart=(
-                "structured outputs are to come"
-                if field in ("response_format", "structured_outputs")
-                else None
-            ),
             text="greedy" if value not in (20000,) else "free",
             **{field: value},
         )

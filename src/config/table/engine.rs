@@ -35,7 +35,9 @@ pub(super) const VLLM: &[Flag] = &[
     later("--reasoning-config", Json, NONE, NOT_YET).optional(),
     later("--kernel-config", Json, NONE, KERNELS),
     later("--additional-config", Json, NONE, PYTHON),
-    later("--structured-outputs-config", Json, NONE, NOT_YET),
+    flag("--structured-outputs-config", Json, NONE).help(
+        "How output is held to schemas and grammars: vLLM's StructuredOutputsConfig as JSON.",
+    ),
     later("--aux-output-config", Json, NONE, OTHER_MODELS),
     later("--profiler-config", Json, NONE, PYTHON),
     later("--optimization-level", Text, text("2"), KERNELS),

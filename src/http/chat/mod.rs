@@ -197,6 +197,9 @@ impl Frontend {
         if self.parsers.as_ref().is_some_and(|p| p.needs_special_tokens(has_tools, tools)) {
             sampling.skip_special_tokens = false;
         }
+        sampling.grammar = self.tool_grammar(request);
+        sampling.thinking = self.thinking(&request.conversation);
+        sampling.include_reasoning = request.include_reasoning;
         Ok(sampling)
     }
 

@@ -105,3 +105,8 @@ pub fn python_int(key: &str) -> Option<Int> {
 pub fn list(ids: &[Int]) -> String {
     repr(&Json::List(ids.iter().cloned().map(Json::Int).collect()))
 }
+
+/// As Python's `min(100, max(-100, bias))`, which makes NaN the lower bound.
+pub fn clamp_bias(bias: f64) -> f32 {
+    if bias.is_nan() { -100.0 } else { bias.clamp(-100.0, 100.0) as f32 }
+}

@@ -11,10 +11,13 @@ pub use finish::{checked_label_ids, label_params};
 
 use super::super::json::{Int, Json, repr};
 use super::fields::Fields;
-use super::ranges::{check_penalties, check_temperature, check_truncation, python_int, to_token};
+use super::ranges::{
+    check_penalties, check_temperature, check_truncation, clamp_bias, python_int, to_token,
+};
 use super::structured::Constraints;
 use crate::config::RequestBounds;
 use crate::error::ApiError;
+use crate::grammar::GrammarSpec;
 use crate::model::GenerationDefaults;
 use crate::text::StopTexts;
 use crate::types::{Repetition, SamplingParams, Token};
@@ -74,7 +77,7 @@ pub struct SamplingFields {
     repetition: Option<Repetition>,
     /// What goes to vLLM's engine as it is; `/render` hands it on.
     extra_args: Map<String, Value>,
-    constraints: Result<Constraints, ApiError>,
+    pub constraints: Result<Constraints, ApiError>,
 }
 
 /// What a request asks of the engine and of the text that comes back. Clones share what is long.
@@ -91,6 +94,11 @@ pub struct Sampling {
     pub spaces_between_special_tokens: bool,
     pub bad_words: Arc<[String]>,
     pub stream_interval: usize,
+    /// What the output has to keep to; set before [`SamplingFields::finish`], it wins.
+    pub grammar: Option<GrammarSpec>,
+    /// The template's `enable_thinking`, and whether reasoning is wanted at all.
+    pub thinking: bool,
+    pub include_reasoning: bool,
 }
 
 impl SamplingFields {
@@ -215,6 +223,9 @@ impl SamplingFields {
             spaces_between_special_tokens: self.spaces_between_special_tokens,
             bad_words: dedup(&self.bad_words).into(),
             stream_interval: self.stream_interval.as_ref().map_or(1, |i| i.saturate() as usize),
+            grammar: None,
+            thinking: true,
+            include_reasoning: true,
         })
     }
 
@@ -319,11 +330,6 @@ fn repetition(fields: Fields<'_>) -> Option<Repetition> {
         min_count: size("min_count"),
     };
     (rule.max_pattern > 0).then_some(rule)
-}
-
-/// As Python's `min(100, max(-100, bias))`, which makes NaN the lower bound.
-fn clamp_bias(bias: f64) -> f32 {
-    if bias.is_nan() { -100.0 } else { bias.clamp(-100.0, 100.0) as f32 }
 }
 
 fn dedup<T: Clone + Eq + Hash>(items: &[T]) -> Vec<T> {

@@ -1,11 +1,12 @@
-//! Structured outputs and response formats: checked as vLLM checks them, not served yet.
+//! Structured outputs and response formats: checked as vLLM checks them, down to one grammar.
 
-use super::super::json::{Dict, Json, repr};
+use super::super::json::{Dict, Json, ParseError, dumps, parse_text, repr};
 use super::super::schema::{
     Errors, Field, OBJECT, ObjectKind, Path, STRS, Schema, check, coerce, optional, required,
 };
 use super::fields::Fields;
 use crate::error::ApiError;
+use crate::grammar::GrammarSpec;
 
 const NULLABLE_STR: Schema = Schema::Nullable(&Schema::Str);
 
@@ -169,7 +170,10 @@ impl Constraints {
                 let schema = format.and_then(|f| f.dict("json_schema")?.get("schema").cloned());
                 ("json", schema.unwrap_or(Json::Null))
             }
-            Some("structural_tag") => ("structural_tag", Json::Str(String::from("{}"))),
+            Some("structural_tag") => {
+                let tag = data.get("response_format").map(dumps).unwrap_or_default();
+                ("structural_tag", Json::Str(tag))
+            }
             _ => return Ok(Self(members)),
         };
         let all = members.get_or_insert_default();
@@ -183,9 +187,9 @@ impl Constraints {
         self.0.is_none()
     }
 
-    /// The checks that vLLM leaves to the engine, then the answer that Glassbox has.
-    pub fn check(&self) -> Result<(), ApiError> {
-        let Some(fields) = self.0.as_ref().map(Fields) else { return Ok(()) };
+    /// The checks that vLLM leaves to the engine; gives what the output has to keep to.
+    pub fn check(&self) -> Result<Option<GrammarSpec>, ApiError> {
+        let Some(fields) = self.0.as_ref().map(Fields) else { return Ok(None) };
         let blank = |name: &str| fields.str(name).is_some_and(|text| text.trim().is_empty());
         let refuse = |message: &str| Err(ApiError::bad_request(message));
         if fields.get("choice").and_then(Json::as_list).is_some_and(<[_]>::is_empty) {
@@ -197,7 +201,13 @@ impl Constraints {
         if blank("json") {
             return refuse("structured_outputs.json cannot be an empty string");
         }
-        if fields.get("json").is_some_and(|schema| nested_deeper_than(schema, MAX_NESTING)) {
+        let schema = fields.get("json").map(decoded);
+        let tag = fields.get("structural_tag").map(decoded);
+        let is_deep = |value: &Option<Result<Json, ParseError>>, limit| {
+            let value = value.as_ref().and_then(|value| value.as_ref().ok());
+            value.is_some_and(|value| nested_deeper_than(value, limit))
+        };
+        if is_deep(&schema, MAX_NESTING) || is_deep(&tag, MAX_NESTING + TAG_NESTING) {
             return Err(ApiError::bad_request(format!(
                 "The JSON schema is nested too deeply: objects and arrays may nest at most \
                  {MAX_NESTING} levels"
@@ -215,11 +225,65 @@ impl Constraints {
         if blank("structural_tag") {
             return refuse("structured_outputs.structural_tag cannot be an empty string");
         }
-        Err(ApiError::not_implemented("Constrained decoding (structured_outputs, response_format)"))
+        grammar(fields, schema, tag).map(Some)
     }
 }
 
+/// What the first constraint that is set asks for; vLLM's order.
+fn grammar(
+    fields: Fields<'_>,
+    schema: Option<Result<Json, ParseError>>,
+    tag: Option<Result<Json, ParseError>>,
+) -> Result<GrammarSpec, ApiError> {
+    let refuse = |message: String| Err(ApiError::bad_request(message));
+    if let Some(schema) = schema {
+        return match schema {
+            Ok(schema) => Ok(GrammarSpec::Json(schema.to_value())),
+            Err(_) => refuse("Invalid JSON grammar specification.".to_owned()),
+        };
+    }
+    if fields.flag("json_object") {
+        return Ok(GrammarSpec::JsonObject);
+    }
+    if let Some(pattern) = fields.string("regex") {
+        return Ok(GrammarSpec::Regex(pattern));
+    }
+    if let Some(choices) = fields.strings("choice") {
+        return Ok(GrammarSpec::Choice(choices));
+    }
+    if let Some(grammar) = fields.string("grammar") {
+        return Ok(GrammarSpec::Grammar(grammar));
+    }
+    match tag {
+        Some(Ok(tag)) => Ok(GrammarSpec::Tag(tag.to_value())),
+        Some(Err(error)) => {
+            let place = place_of(fields.str("structural_tag").unwrap_or_default(), &error);
+            refuse(format!("Invalid grammar specification: {place}"))
+        }
+        None => refuse("No valid structured output parameter found".to_owned()),
+    }
+}
+
+/// A JSON document that may come as its text.
+fn decoded(value: &Json) -> Result<Json, ParseError> {
+    match value {
+        Json::Str(text) => Ok(parse_text(text)?.root),
+        other => Ok(other.clone()),
+    }
+}
+
+/// A syntax error as Python's decoder words it.
+fn place_of(text: &str, error: &ParseError) -> String {
+    let ParseError::Syntax { message, position } = error else { return "unreadable".to_owned() };
+    let before: Vec<char> = text.chars().take(*position).collect();
+    let line = before.iter().filter(|c| **c == '\n').count() + 1;
+    let column = before.iter().rev().take_while(|c| **c != '\n').count() + 1;
+    format!("{message}: line {line} column {column} (char {position})")
+}
+
 const MAX_NESTING: usize = 64;
+/// What wraps the schemas of a structural tag may nest so deep on top.
+const TAG_NESTING: usize = 16;
 
 fn nested_deeper_than(value: &Json, limit: usize) -> bool {
     let children: Vec<&Json> = match value {

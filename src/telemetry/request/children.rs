@@ -14,6 +14,8 @@ pub enum Kind {
     Receive,
     /// The chat template and the tokenizer.
     Tokenize,
+    /// Compiling the grammar of the output, and waiting for that.
+    Compile,
     /// The engine's phases.
     Phase(Phase),
     /// Detokenising and sending what was left when the engine was done.
@@ -34,6 +36,7 @@ impl Child {
         match self.kind {
             Kind::Receive => "receive",
             Kind::Tokenize => "tokenize",
+            Kind::Compile => "compile_grammar",
             Kind::Phase(Phase::Queue) => "queue",
             Kind::Phase(Phase::Transfer) => "kv_transfer",
             Kind::Phase(Phase::Prefill) => "prefill",
@@ -61,6 +64,7 @@ pub fn children<'a>(
         start: arrival,
         end: tokenised,
     });
+    let compile = record.compiled.map(|(start, end)| Child { kind: Kind::Compile, start, end });
     let phases = generation.into_iter().flat_map(move |generation| {
         let cut = generation.cut().min(end);
         let phase = |interval: Interval| Child {
@@ -75,7 +79,8 @@ pub fn children<'a>(
         start: generation.cut().min(end),
         end,
     });
-    let all = receive.into_iter().chain(tokenize).chain(phases).chain(send);
+    let before = receive.into_iter().chain(tokenize).chain(compile);
+    let all = before.chain(phases).chain(send);
     all.filter(move |_| shown)
 }
 

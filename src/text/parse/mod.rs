@@ -223,6 +223,16 @@ impl Parsers {
         }
     }
 
+    /// The token that ends reasoning, and the one that starts a content of its own instead.
+    pub fn reasoning_ends(&self) -> (Option<Token>, Option<Token>) {
+        let end = self.marks.token(Mark::ThinkEnd);
+        match self.reasoning {
+            None => (None, None),
+            Some(Reasoning::DeepSeekR1(_)) => (end, None),
+            Some(Reasoning::Qwen3) => (end, end.and(self.marks.token(Mark::ToolStart))),
+        }
+    }
+
     /// How many of these tokens are reasoning; 0 without a parser of it.
     pub fn reasoning_tokens(&self, thinking: bool, tokens: &[Token]) -> usize {
         match self.reasoning {

@@ -5,6 +5,7 @@ use super::super::super::json::Int;
 use super::super::ranges::{checked_logprobs, checked_tokens, list, outside, python_int, to_token};
 use super::{Limits, Sampling, SamplingFields, dedup};
 use crate::error::ApiError;
+use crate::grammar::GrammarSpec;
 use crate::model::GenerationDefaults;
 use crate::types::{SamplingParams, ThinkingBudget, Token};
 use std::sync::Arc;
@@ -37,7 +38,7 @@ impl SamplingFields {
         self.check_logit_bias(limits)?;
         let stop_ids = checked_tokens(&dedup(&self.stop_token_ids), "stop_token_ids", limits)?;
         params.allowed_token_ids = self.checked_allowed(limits)?;
-        self.constraints.as_ref().map_err(ApiError::clone)?.check()?;
+        let grammar = self.grammar(sampling.grammar.take())?;
         params.thinking_budget = self.thinking_budget(limits)?;
         params.repetition = self.repetition;
         let more = defaults.eos_token_ids.iter().copied().filter(|id| Some(*id) != eos);
@@ -49,7 +50,16 @@ impl SamplingFields {
             stop_ids.extend(more);
         }
         params.stop_token_ids = dedup(&stop_ids).into();
+        sampling.grammar = grammar;
         Ok(())
+    }
+
+    /// What the output has to keep to: what was set before wins.
+    pub fn grammar(&self, set: Option<GrammarSpec>) -> Result<Option<GrammarSpec>, ApiError> {
+        match set {
+            Some(set) => Ok(Some(set)),
+            None => self.constraints.as_ref().map_err(ApiError::clone)?.check(),
+        }
     }
 
     /// The same for what a prompt of `prompt_len` tokens bounds.
