@@ -31,6 +31,7 @@ fn engine(seqs: usize) -> (Core, Vec<Generation>) {
         policy: Policy::Fcfs,
         chunked_prefill: true,
         long_prefill_token_threshold: 0,
+        adaptive_long_prefill: false,
         reserve_full_prompt: true,
         watermark: 0.0,
     };
@@ -40,6 +41,7 @@ fn engine(seqs: usize) -> (Core, Vec<Generation>) {
         max_model_len: 4096,
         prefix_caching: Some(caching),
         max_in_flight: seqs,
+        max_queued_tokens: usize::MAX,
         seed: 0,
         iteration_buckets: Vec::new(),
     };

@@ -11,7 +11,7 @@ mod resident;
 #[path = "../tests/kv_events/script.rs"]
 mod script;
 
-use glassbox::config::{Env, EventAddress, EventEndpoint, KvEventsSettings, parse};
+use glassbox::config::{Env, EventAddress, EventEndpoint, KvEventsSettings, parse_serve};
 use glassbox::events::{Publisher, Source};
 use glassbox::types::{Clock, HashAlgo, KvEvent, KvEventBatch};
 use peer::Peer;
@@ -23,7 +23,7 @@ const BLOCK_SIZE: usize = 16;
 fn settings(more: &[String]) -> KvEventsSettings {
     let args = ["vllm", "serve", "model"].map(str::to_owned);
     let args: Vec<String> = args.into_iter().chain(more.iter().cloned()).collect();
-    let settings = parse(&args, Env::of_process()).unwrap_or_else(|exit| {
+    let settings = parse_serve(&args, Env::of_process()).unwrap_or_else(|exit| {
         eprint!("{}", exit.stderr);
         std::process::exit(exit.code.into())
     });

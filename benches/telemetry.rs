@@ -51,7 +51,7 @@ fn settings(endpoint: &str, vars: &[(&str, &str)]) -> TracingSettings {
     let args = ["vllm", "serve", "m", "--otlp-traces-endpoint", endpoint].map(str::to_owned);
     let find = |name: &str| vars.iter().find(|(key, _)| *key == name);
     let env = Env::read(|name| find(name).map(|(_, value)| (*value).to_owned()));
-    config::parse(&args, env).expect("good settings").tracing.expect("tracing is on")
+    config::parse_serve(&args, env).expect("good settings").tracing.expect("tracing is on")
 }
 
 fn start(

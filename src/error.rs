@@ -111,6 +111,13 @@ impl ApiError {
         Self::new(503, "Service Unavailable", message)
     }
 
+    /// Too many prompt tokens wait.
+    pub fn backlog() -> Self {
+        let message = "The engine has reached its prefill token backlog limit. \
+                       Please try again later or on a different instance.";
+        Self::new(503, "Service Unavailable", message)
+    }
+
     /// The engine has failed.
     pub fn engine_dead() -> Self {
         let message = "EngineCore encountered an issue. \

@@ -19,6 +19,7 @@
 //! Data flows one way. A room may use the rooms below it and the base ([`types`], [`error`],
 //! [`config`], [`model`]), never one above; `tests/layers.rs` checks it.
 
+pub mod client;
 pub mod config;
 pub mod engine;
 pub mod error;
@@ -27,6 +28,7 @@ pub mod grammar;
 pub mod http;
 pub mod kv;
 pub mod model;
+pub mod offline;
 pub mod runner;
 pub mod sampler;
 pub mod scheduler;

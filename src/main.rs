@@ -1,7 +1,8 @@
-//! The program `glassbox`, also called `vllm`: command line → settings → server → exit code.
+//! The program `glassbox`, also called `vllm`: command line → settings → what was asked for → exit
+//! code.
 
-use glassbox::config::{self, Env, Exit};
-use glassbox::serve;
+use glassbox::config::{self, Env, Exit, Invocation};
+use glassbox::{offline, serve};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -9,7 +10,8 @@ fn main() -> ExitCode {
     let args: Vec<String> =
         std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
     match config::parse(&args, Env::of_process()) {
-        Ok(settings) => serve::run(settings),
+        Ok(Invocation::Serve(settings)) => serve::run(*settings),
+        Ok(other) => offline::run(other),
         Err(exit) => print(&exit),
     }
 }

@@ -82,6 +82,7 @@ impl Setting {
             policy: Policy::Fcfs,
             chunked_prefill: true,
             long_prefill_token_threshold: 0,
+            adaptive_long_prefill: false,
             reserve_full_prompt: false,
             watermark: 0.0,
         };
@@ -90,6 +91,7 @@ impl Setting {
             max_model_len: MAX_MODEL_LEN,
             prefix_caching: self.prefix_caching.then_some(caching),
             max_in_flight: 64,
+            max_queued_tokens: usize::MAX,
             seed: 0,
             iteration_buckets: Vec::new(),
         };

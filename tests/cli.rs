@@ -61,6 +61,13 @@ fn bad_values_exit_1_with_one_line() {
     assert_eq!(output.status.code(), Some(1));
     let wanted = "glassbox serve: error: VLLM_CPU_KVCACHE_SPACE must be a number, not 'lots'\n";
     assert_eq!(text(&output.stderr), wanted);
+    let unknown = [("VLLM_NOTHING", "1")];
+    let output = glassbox(&["serve", "m", "--fail-on-environ-validation"], &unknown);
+    assert_eq!(output.status.code(), Some(1));
+    let wanted = "Unknown vLLM environment variable detected: VLLM_NOTHING\n";
+    assert_eq!(text(&output.stderr), format!("glassbox serve: error: {wanted}"));
+    let output = glassbox(&["serve", "m", "--port", "70000"], &unknown);
+    assert_eq!(output.status.code(), Some(1));
 }
 
 #[test]
@@ -78,7 +85,8 @@ fn a_taken_port_is_one_line() {
 fn help_and_version_exit_0() {
     let (code, out, err) = run(&[]);
     assert_eq!((code, err.as_str()), (0, ""));
-    assert!(out.starts_with("usage: glassbox [-h] [-v] {serve} ..."), "{out}");
+    let usage = "usage: glassbox [-h] [-v] {chat,complete,serve,bench,collect-env,run-batch} ...";
+    assert!(out.starts_with(usage), "{out}");
     assert_eq!(run(&["--help"]).1, out);
     let (code, version, _) = run(&["--version"]);
     let wanted = format!("glassbox {} (vLLM 0.32.0 API)\n", env!("CARGO_PKG_VERSION"));
@@ -105,8 +113,15 @@ fn under_the_name_of_vllm_it_speaks_as_vllm() {
 }
 
 #[test]
-fn other_subcommands_of_vllm_are_named() {
-    let (code, _, err) = run(&["bench", "serve"]);
+fn other_subcommands_of_vllm_are_refused_with_the_reason() {
+    let (code, _, err) = run(&["launch", "render"]);
     assert_eq!(code, 2);
-    assert!(err.contains("`glassbox bench` is not built yet (choose from 'serve')"), "{err}");
+    assert!(err.contains("argument subparser: 'launch' is not supported: there is no"), "{err}");
+    let (code, out, _) = run(&["bench", "--help"]);
+    assert_eq!(code, 0);
+    assert!(out.starts_with("usage: glassbox bench <bench_type> [options]\n"), "{out}");
+    assert!(run(&["bench", "serve", "--help=rate"]).1.contains("--request-rate REQUEST_RATE"));
+    let (code, _, err) = run(&["run-batch", "-i", "in.jsonl"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("the following arguments are required: -o/--output-file"), "{err}");
 }

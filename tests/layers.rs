@@ -14,14 +14,15 @@ const FLOORS: &[&[&str]] = &[
     &["runner"],
     &["scheduler"],
     &["engine"],
-    &["text", "grammar", "telemetry", "events"],
+    &["text", "grammar", "telemetry", "events", "client"],
     &["http"],
     &["serve"],
+    &["offline"],
 ];
 
 /// The base: what every room may use, and all that side rooms may.
 const BASE: [&str; 4] = ["types", "error", "model", "config"];
-const SIDE_ROOMS: [&str; 4] = ["text", "grammar", "telemetry", "events"];
+const SIDE_ROOMS: [&str; 5] = ["text", "grammar", "telemetry", "events", "client"];
 
 fn floor(room: &str) -> Option<usize> {
     FLOORS.iter().position(|rooms| rooms.contains(&room))

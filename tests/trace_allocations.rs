@@ -49,7 +49,7 @@ fn tracer(sampler: &str, ratio: &str) -> (Tracer, glassbox::telemetry::trace::Tr
         };
         Some(value.to_owned())
     });
-    let settings = config::parse(&args, env).expect("good settings").tracing;
+    let settings = config::parse_serve(&args, env).expect("good settings").tracing;
     Tracer::start(&settings.expect("tracing is on")).expect("a tracer")
 }
 

@@ -5,13 +5,12 @@
 //! every number is the best of the rounds, so that a machine that is busy with other things
 //! disturbs ratios as little as can be. On a machine that is very busy they still mean little.
 
-mod machine;
 mod model;
 
+use glassbox::offline::Machine;
 use glassbox::runner::cpu::{CpuBackend, Isa, Phase};
 use glassbox::runner::{Backend, RowSink, StepBatch};
 use glassbox::types::Token;
-use machine::Machine;
 use std::time::Instant;
 
 const ROUNDS: usize = 5;

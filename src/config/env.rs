@@ -14,6 +14,8 @@ use std::time::Duration;
 pub struct Env {
     /// `VLLM_API_KEY`: used when no `--api-key` is given.
     pub api_key: Option<String>,
+    /// `OPENAI_API_KEY`: what clients present when no `--api-key` is given.
+    pub openai_api_key: Option<String>,
     /// `VLLM_CPU_KVCACHE_SPACE`, in GiB; on a CPU it wins over every flag.
     pub cpu_kv_cache_gib: Option<u64>,
     /// `VLLM_LOGGING_LEVEL`, in upper case.
@@ -54,6 +56,8 @@ pub struct Env {
     pub vllm: Map<String, Value>,
     /// The hub's own variables.
     pub hub: HubOptions,
+    /// The names of variables that begin with `VLLM_`, in order.
+    pub(super) vllm_names: Vec<String>,
     /// OpenTelemetry's variables and the trace context of the process.
     pub(super) otel: OtelVars,
 }
@@ -61,13 +65,16 @@ pub struct Env {
 impl Env {
     /// Reads the process environment. The error names the variable and what it may be.
     pub fn of_process() -> Result<Self, String> {
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let mut vllm_names: Vec<String> = names.filter(|name| name.starts_with("VLLM_")).collect();
+        vllm_names.sort();
         let set = std::env::vars_os().filter_map(|(name, value)| {
             let name = name.into_string().ok()?;
             let is_shown = name.starts_with("VLLM_") && !name.contains("KEY");
             is_shown.then_some((name, Value::String(value.into_string().ok()?)))
         });
         let env = Self::read(|name| std::env::var(name).ok())?;
-        Ok(Self { vllm: set.collect(), ..env })
+        Ok(Self { vllm: set.collect(), vllm_names, ..env })
     }
 
     /// Reads variables through `get`.
@@ -87,6 +94,7 @@ impl Env {
         let stream = vars.text("VLLM_LOGGING_STREAM");
         Ok(Self {
             api_key: vars.text("VLLM_API_KEY"),
+            openai_api_key: vars.text("OPENAI_API_KEY"),
             cpu_kv_cache_gib: vars.optional_count("VLLM_CPU_KVCACHE_SPACE")?,
             logging_level: vars.level("VLLM_LOGGING_LEVEL")?,
             logging_prefix: vars.text("VLLM_LOGGING_PREFIX").unwrap_or_default(),
@@ -121,6 +129,7 @@ impl Env {
             kv_events_encoding: vars.text("GLASSBOX_KV_EVENTS_ENCODING"),
             vllm: Map::new(),
             hub: HubOptions::from_vars(&get),
+            vllm_names: Vec::new(),
             otel: OtelVars::read(&get),
         })
     }

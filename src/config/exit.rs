@@ -1,5 +1,7 @@
 //! The ways in which reading the command line ends the process.
 
+use super::table::Command;
+
 /// Something to print before the process ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exit {
@@ -16,7 +18,7 @@ impl Exit {
     }
 }
 
-/// Why the arguments of `serve` cannot be used, without the frame around the message.
+/// Why the arguments of a subcommand cannot be used, without the frame around the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     /// argparse's own errors about one argument.
@@ -37,15 +39,13 @@ impl Failure {
     }
 
     /// The message as the program `program` prints it, with its exit code.
-    pub fn into_exit(self, program: &str) -> Exit {
+    pub fn into_exit(self, program: &str, command: &Command) -> Exit {
+        let name = command.name;
         let (code, stderr) = match self {
-            Self::Usage(message) => (
-                2,
-                format!(
-                    "usage: {program} serve [model_tag] [options]\n\
-                     {program} serve: error: {message}\n"
-                ),
-            ),
+            Self::Usage(message) => {
+                let usage = super::help::usage(program, command);
+                (2, format!("{usage}{program} {name}: error: {message}\n"))
+            }
             Self::Unrecognized(args) => (
                 2,
                 format!(
@@ -55,7 +55,7 @@ impl Failure {
                     task_hint(&args)
                 ),
             ),
-            Self::Invalid(message) => (1, format!("{program} serve: error: {message}\n")),
+            Self::Invalid(message) => (1, format!("{program} {name}: error: {message}\n")),
         };
         Exit { code, stdout: String::new(), stderr }
     }

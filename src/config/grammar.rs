@@ -5,12 +5,14 @@
 
 use super::exit::Failure;
 use super::python;
-use super::table::{self, Flag, Kind};
+use super::table::{Command, Flag, Kind, SERVE};
 use super::value::{self, Value};
 
 /// Flags as they were given: read, but not checked against each other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Raw {
+    command: &'static Command,
+    /// What stands alone: the model of `serve`.
     pub model: Option<String>,
     given: Vec<(&'static Flag, Value)>,
     pub help: bool,
@@ -20,12 +22,25 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    /// The flag's value: the last one given, or its default.
+    fn new(command: &'static Command) -> Self {
+        Self {
+            command,
+            model: None,
+            given: Vec::new(),
+            help: false,
+            #[cfg(test)]
+            asked: std::cell::RefCell::default(),
+        }
+    }
+
+    /// The flag's value: the last one given, or its default. Flags of `serve` that this
+    /// subcommand has not are at their defaults; those of others are null.
     pub fn get(&self, name: &str) -> Value {
-        let flag = table::named(name);
+        let flag = self.command.flag(name).or_else(|| SERVE.flag(name));
         #[cfg(test)]
         self.asked.borrow_mut().insert(name.to_owned());
-        self.given(name).cloned().unwrap_or_else(|| Value::of_default(flag.default))
+        let default = || flag.map_or(Value::Null, |flag| Value::of_default(flag.default));
+        self.given(name).cloned().unwrap_or_else(default)
     }
 
     /// A text, or an item of one; null is `None`.
@@ -56,7 +71,7 @@ impl Raw {
 
     /// Every flag that was given, in the order of the table.
     pub fn all_given(&self) -> impl Iterator<Item = (&'static Flag, &Value)> {
-        table::flags().filter_map(|flag| self.given(flag.name).map(|value| (flag, value)))
+        self.command.flags().filter_map(|flag| self.given(flag.name).map(|value| (flag, value)))
     }
 
     fn set(&mut self, flag: &'static Flag, value: Value) {
@@ -89,9 +104,9 @@ enum Class {
     Unknown,
 }
 
-/// Reads the arguments of `serve`, rewritten.
-pub(super) fn parse(args: &[String]) -> Result<Raw, Failure> {
-    let spellings = spellings();
+/// Reads the arguments of a subcommand, rewritten.
+pub(super) fn parse(command: &'static Command, args: &[String]) -> Result<Raw, Failure> {
+    let spellings = spellings(command);
     let mut classes = Vec::with_capacity(args.len());
     let mut separated = false;
     for arg in args {
@@ -99,7 +114,7 @@ pub(super) fn parse(args: &[String]) -> Result<Raw, Failure> {
         separated |= matches!(class, Class::Separator);
         classes.push(class);
     }
-    let mut raw = Raw::default();
+    let mut raw = Raw::new(command);
     let mut extras = Vec::new();
     let mut at = 0;
     while at < args.len() {
@@ -108,7 +123,9 @@ pub(super) fn parse(args: &[String]) -> Result<Raw, Failure> {
         at += 1;
         match class {
             Class::Separator => {}
-            Class::Positional if raw.model.is_none() => raw.model = Some(arg.clone()),
+            Class::Positional if command.positional.is_some() && raw.model.is_none() => {
+                raw.model = Some(arg.clone())
+            }
             Class::Positional | Class::Unknown => extras.push(arg.clone()),
             Class::Flag(Target::Help, explicit) => {
                 no_value("-h/--help", explicit)?;
@@ -130,12 +147,21 @@ pub(super) fn parse(args: &[String]) -> Result<Raw, Failure> {
             }
         }
     }
+    let missing = |title: &&&str| {
+        let name = title.rsplit('/').next().unwrap_or_default();
+        raw.given(name).is_none()
+    };
+    let missing: Vec<&str> = command.required.iter().filter(missing).copied().collect();
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        return Err(Failure::usage(format!("the following arguments are required: {missing}")));
+    }
     if extras.is_empty() { Ok(raw) } else { Err(Failure::Unrecognized(extras)) }
 }
 
-fn spellings() -> Vec<(String, Target)> {
+fn spellings(command: &'static Command) -> Vec<(String, Target)> {
     let mut all = vec![("-h".to_owned(), Target::Help), ("--help".to_owned(), Target::Help)];
-    for flag in table::flags() {
+    for flag in command.flags() {
         let negation = flag.negation();
         all.extend(flag.spellings().into_iter().map(|spelling| {
             let negated = Some(&spelling) == negation.as_ref();
@@ -248,13 +274,26 @@ fn take(
             (None, Some(text)) => Ok((read(text)?, 1)),
             (None, None) => Ok((Value::Bool(true), 0)),
         },
-        Kind::Texts => {
+        Kind::Texts | Kind::AnyTexts => {
             let texts = explicit.as_ref().map_or(free, std::slice::from_ref);
-            if texts.is_empty() {
+            if texts.is_empty() && flag.kind == Kind::Texts {
                 return Err(fail("expected at least one argument"));
             }
             let values = texts.iter().map(|text| text_of(text)).collect::<Result<_, _>>()?;
             Ok((Value::Texts(values), if explicit.is_some() { 0 } else { texts.len() }))
+        }
+        Kind::Ints => {
+            let texts = explicit.as_ref().map_or(free, std::slice::from_ref);
+            if texts.is_empty() {
+                return Err(fail("expected at least one argument"));
+            }
+            let one = |text: &&str| match read(text)? {
+                Value::Json(number) => Ok(number),
+                _ => Ok(serde_json::Value::Null),
+            };
+            let numbers = texts.iter().map(one).collect::<Result<Vec<_>, Failure>>()?;
+            let taken = if explicit.is_some() { 0 } else { texts.len() };
+            Ok((Value::Json(numbers.into()), taken))
         }
         _ => {
             let (text, taken) = match (explicit, free.first()) {

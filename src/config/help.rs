@@ -1,6 +1,6 @@
 //! Help texts, in the shape of vLLM's.
 
-use super::table::{self, Default, Flag, GROUPS, Kind, Status};
+use super::table::{BENCHES, COMMANDS, Command, Default, Flag, Kind, Status};
 use std::fmt::Write;
 
 /// Columns of a help text; fixed, so that it does not depend on the terminal.
@@ -8,25 +8,63 @@ const WIDTH: usize = 100;
 /// Where the description of a flag starts.
 const COLUMN: usize = 24;
 
-const SUBCOMMANDS: &str = "{serve}";
+/// Subcommands that vLLM has and Glassbox has not, and why.
+pub(super) const REFUSED: [(&str, &str); 4] = [
+    ("launch", "there is no rendering server of its own: give a server --enable-scale-out"),
+    ("download-kernels", "the kernels are part of the program"),
+    ("preload", "a process loads one model, and starts in the time that it takes to read it"),
+    ("snapshot", "a process starts in the time that it takes to read its model"),
+];
+
+/// The same of `bench`.
+pub(super) const REFUSED_BENCHES: [(&str, &str); 3] = [
+    ("mm-processor", "Glassbox serves no media"),
+    ("startup", "every start logs how long each of its phases took"),
+    ("sweep", "one line of shell runs `bench serve` with other flags"),
+];
 
 /// The usage of the program as a whole, as argparse puts it in front of an error.
 pub(super) fn program_usage(program: &str) -> String {
-    format!("usage: {program} [-h] [-v] {SUBCOMMANDS} ...\n")
+    format!("usage: {program} [-h] [-v] {{{}}} ...\n", names().join(","))
+}
+
+/// The words that may follow the program's name.
+pub(super) fn names() -> Vec<&'static str> {
+    COMMANDS.iter().map(|command| command.name).collect()
+}
+
+/// The usage line of a subcommand.
+pub(super) fn usage(program: &str, command: &Command) -> String {
+    format!("usage: {program} {} {}", command.name, command.usage).trim_end().to_owned() + "\n"
+}
+
+fn list(commands: &[&Command], out: &mut String) {
+    for command in commands {
+        let name = command.name.rsplit(' ').next().unwrap_or_default();
+        let _ = writeln!(out, "    {name:<20}{}", command.about);
+    }
 }
 
 /// `glassbox --help`, and what stands when no subcommand is given.
 pub(super) fn program_help(program: &str) -> String {
-    format!(
+    let mut out = format!(
         "{}\nGlassbox: a vLLM-compatible server for Qwen3 models\n\n\
-         positional arguments:\n  {SUBCOMMANDS}\n    \
-         serve               Serve a model to OpenAI clients over HTTP.\n\n\
-         options:\n  \
-         -h, --help            show this help message and exit\n  \
-         -v, --version         show program's version number and exit\n\n{}",
+         positional arguments:\n  {{{}}}\n",
         program_usage(program),
-        epilog(program, "[subcommand]")
-    )
+        names().join(",")
+    );
+    list(COMMANDS, &mut out);
+    out + "\noptions:\n  \
+         -h, --help            show this help message and exit\n  \
+         -v, --version         show program's version number and exit\n\n"
+        + &epilog(program, "[subcommand]")
+}
+
+/// `glassbox bench --help`.
+pub(super) fn bench_help(program: &str, bench: &Command) -> String {
+    let mut out = format!("{}\n{}\n\nbench_type:\n", usage(program, bench), bench.about);
+    list(BENCHES, &mut out);
+    out
 }
 
 fn epilog(program: &str, subcommand: &str) -> String {
@@ -39,51 +77,56 @@ fn epilog(program: &str, subcommand: &str) -> String {
         + &line("For a flag:", "max-model-len", "(_ or - accepted)")
 }
 
-/// `glassbox serve --help`, or `--help=ABOUT` with `about` in lower case and with dashes.
-pub(super) fn serve_help(program: &str, about: Option<&str>) -> String {
+/// `--help` of a subcommand, or `--help=ABOUT` with `about` in lower case and with dashes.
+pub(super) fn command_help(program: &str, command: &Command, about: Option<&str>) -> String {
     match about {
-        None => overview(program),
-        Some("all") => everything(program),
-        Some(word) => search(word),
+        None => overview(program, command),
+        Some("all") => everything(program, command),
+        Some(word) => search(command, word),
     }
 }
 
-fn overview(program: &str) -> String {
-    let mut out = format!(
-        "usage: {program} serve [model_tag] [options]\n\n\
-         Serve a model to OpenAI clients over HTTP. Without a model: Qwen/Qwen3-0.6B.\n\n\
-         Config Groups:\n"
-    );
-    for group in GROUPS {
+fn overview(program: &str, command: &Command) -> String {
+    let usage = usage(program, command);
+    let mut out = format!("{usage}\n{}\n\nConfig Groups:\n", command.about);
+    let mut last = "";
+    for group in
+        command.groups().filter(|group| std::mem::replace(&mut last, group.title) != group.title)
+    {
         let _ = writeln!(out, "  {:<24}{}", group.title, group.about);
     }
-    out + "\n" + &epilog(program, "serve")
+    out + "\n" + &epilog(program, command.name)
 }
 
-fn everything(program: &str) -> String {
-    let mut out = format!(
-        "usage: {program} serve [model_tag] [options]\n\n\
-         positional arguments:\n  model_tag             The model: a folder or a hub id.\n"
-    );
-    for group in GROUPS {
-        let _ = write!(out, "\n{}:\n  {}\n\n", group.title, group.about);
-        if group.title == "options" {
-            out.push_str("  -h, --help            show this help message and exit\n");
+fn everything(program: &str, command: &Command) -> String {
+    let mut out = usage(program, command);
+    if let Some(name) = command.positional {
+        let _ =
+            write!(out, "\npositional arguments:\n  {name:<22}The model: a folder or a hub id.\n");
+    }
+    let mut last = "";
+    for group in command.groups() {
+        if std::mem::replace(&mut last, group.title) != group.title {
+            let _ = write!(out, "\n{}:\n  {}\n\n", group.title, group.about);
+            if group.title == "options" {
+                out.push_str("  -h, --help            show this help message and exit\n");
+            }
         }
         push_flags(group.flags.iter(), &mut out);
     }
     out + "\n" + JSON_TIP
 }
 
-fn search(word: &str) -> String {
+fn search(command: &Command, word: &str) -> String {
     let mut out = String::new();
-    if let Some(group) = GROUPS.iter().find(|group| group.title.to_lowercase() == word) {
+    let mut groups = command.groups().filter(|group| group.title.to_lowercase() == word).peekable();
+    if let Some(group) = groups.peek() {
         let _ = write!(out, "{}:\n  {}\n\n", group.title, group.about);
-        push_flags(group.flags.iter(), &mut out);
+        push_flags(groups.flat_map(|group| group.flags), &mut out);
         return out + "\n" + JSON_TIP;
     }
     let matches = |flag: &&Flag| flag.spellings().iter().any(|name| name.contains(word));
-    let found: Vec<_> = table::flags().filter(matches).collect();
+    let found: Vec<_> = command.flags().filter(matches).collect();
     if found.is_empty() {
         return format!(
             "No group or arguments matching '{word}'.\n\
@@ -129,7 +172,8 @@ fn invocation(flag: &Flag) -> String {
     let metavar = flag.metavar();
     let values = match flag.kind {
         Kind::Switch | Kind::Toggle => String::new(),
-        Kind::Texts => format!(" {metavar} [{metavar} ...]"),
+        Kind::Texts | Kind::Ints => format!(" {metavar} [{metavar} ...]"),
+        Kind::AnyTexts => format!(" [{metavar} ...]"),
         Kind::MaybeText => format!(" [{metavar}]"),
         _ => format!(" {metavar}"),
     };
@@ -139,6 +183,7 @@ fn invocation(flag: &Flag) -> String {
 fn description(flag: &Flag) -> String {
     let text = match flag.status {
         Status::Built { help } => help.to_owned(),
+        Status::Hint { why } => format!("Changes nothing here: {why}."),
         Status::Refused { why } => format!("Not supported: {why}."),
     };
     match flag.default {

@@ -9,8 +9,14 @@ const DEFAULT_MAX_NUM_BATCHED_TOKENS: usize = 2048;
 /// What one step may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepLimits {
+    /// Memory is there for so many.
     pub max_num_seqs: usize,
+    /// Memory is there for so many.
     pub max_num_batched_tokens: usize,
+    /// So many are let in.
+    pub max_num_active_seqs: usize,
+    /// So many are planned.
+    pub max_num_scheduled_tokens: usize,
 }
 
 /// The context length: `derived` positions that the model was made for, or what the user chose.
@@ -36,9 +42,10 @@ impl SchedulerSettings {
     /// # Errors
     /// One sentence, when the settings contradict each other.
     pub fn step_limits(&self, max_model_len: usize) -> Result<StepLimits, String> {
-        let seqs = self.max_num_seqs.unwrap_or(DEFAULT_MAX_NUM_SEQS);
+        let factor = if self.favors_throughput { 2 } else { 1 };
+        let seqs = self.max_num_seqs.unwrap_or(factor * DEFAULT_MAX_NUM_SEQS);
         let tokens = self.max_num_batched_tokens.unwrap_or_else(|| {
-            let usual = DEFAULT_MAX_NUM_BATCHED_TOKENS;
+            let usual = factor * DEFAULT_MAX_NUM_BATCHED_TOKENS;
             let usual = if self.chunked_prefill { usual } else { usual.max(max_model_len) };
             usual.min(seqs.saturating_mul(max_model_len))
         });
@@ -63,7 +70,18 @@ impl SchedulerSettings {
                  max_model_len ({max_model_len})."
             ));
         }
-        Ok(StepLimits { max_num_seqs: seqs, max_num_batched_tokens: tokens })
+        let active = self.max_num_active_seqs.unwrap_or(seqs);
+        if active > seqs {
+            return Err(format!(
+                "max_num_active_seqs ({active}) cannot be greater than max_num_seqs ({seqs})."
+            ));
+        }
+        Ok(StepLimits {
+            max_num_seqs: seqs,
+            max_num_batched_tokens: tokens,
+            max_num_active_seqs: active,
+            max_num_scheduled_tokens: self.max_num_scheduled_tokens.unwrap_or(tokens).min(tokens),
+        })
     }
 }
 
@@ -76,9 +94,14 @@ mod tests {
         SchedulerSettings {
             max_num_seqs: seqs,
             max_num_batched_tokens: tokens,
+            favors_throughput: false,
+            max_num_active_seqs: None,
+            max_num_scheduled_tokens: None,
             max_num_queued_reqs: None,
+            max_num_queued_tokens: None,
             chunked_prefill: true,
             long_prefill_token_threshold: 0,
+            adaptive_long_prefill: false,
             policy: Policy::Fcfs,
             reserve_full_isl: true,
             watermark: 0.0,
@@ -98,6 +121,25 @@ mod tests {
         assert_eq!(limits(settings(Some(1), None), 512), Ok((1, 512)));
         let whole = SchedulerSettings { chunked_prefill: false, ..settings(None, None) };
         assert_eq!(limits(whole, 4096), Ok((128, 4096)));
+        let fast = SchedulerSettings { favors_throughput: true, ..settings(None, None) };
+        assert_eq!(limits(fast, 4096), Ok((256, 4096)));
+        let fast = SchedulerSettings { favors_throughput: true, ..settings(Some(8), None) };
+        assert_eq!(limits(fast, 4096), Ok((8, 4096)));
+    }
+
+    #[test]
+    fn fewer_may_be_let_in_than_there_is_memory_for() {
+        let fewer = SchedulerSettings {
+            max_num_active_seqs: Some(3),
+            max_num_scheduled_tokens: Some(100),
+            ..settings(Some(4), None)
+        };
+        let limits = fewer.step_limits(4096).expect("good limits");
+        assert_eq!((limits.max_num_seqs, limits.max_num_active_seqs), (4, 3));
+        assert_eq!((limits.max_num_batched_tokens, limits.max_num_scheduled_tokens), (2048, 100));
+        let more = SchedulerSettings { max_num_active_seqs: Some(5), ..fewer };
+        let error = more.step_limits(4096).expect_err("too many");
+        assert_eq!(error, "max_num_active_seqs (5) cannot be greater than max_num_seqs (4).");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Flags and environment → [`Settings`]: every check that needs no model.
 
 use super::env::Env;
+use super::environ;
 use super::grammar::Raw;
 use super::kv_events;
 use super::metrics;
@@ -11,10 +12,11 @@ use super::settings::*;
 use super::structured;
 use super::table::Status;
 use super::transport;
+pub(super) use super::typed::{at_least, count, float, object, texts, texts_of_json};
 use super::value::Value;
 use crate::model::{GenerationSource, LoadFormat};
 use crate::types::{ContentFormat, HashAlgo, Policy, ReasoningEffort};
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,6 +26,13 @@ const BLOCK_GRANULE: usize = 16;
 /// Checks the flags and puts them in groups. The error is one sentence.
 pub(super) fn resolve(raw: &Raw, env: Env, mut warnings: Vec<String>) -> Result<Settings, String> {
     refuse_unsupported(raw)?;
+    let unknown = environ::unknown(&env.vllm_names);
+    let is_strict = raw.is_on("--fail-on-environ-validation");
+    match unknown.first() {
+        Some(first) if is_strict => return Err(first.clone()),
+        _ => warnings.extend(unknown),
+    }
+    let idle = idle_flags(raw).into_iter().chain(environ::idle(&env.vllm_names)).collect();
     let tracing = otel::tracing(raw, &env.otel, &mut warnings)?;
     let cache = cache(raw, &env)?;
     let kv_events = kv_events::read(raw, &env, cache.prefix_caching, &mut warnings)?;
@@ -40,19 +49,38 @@ pub(super) fn resolve(raw: &Raw, env: Env, mut warnings: Vec<String>) -> Result<
         kv_events,
         structured_output,
         warnings,
+        idle,
         non_default_args: non_default_args(raw),
     })
 }
 
-fn refuse_unsupported(raw: &Raw) -> Result<(), String> {
+pub(super) fn refuse_unsupported(raw: &Raw) -> Result<(), String> {
     for (flag, value) in raw.all_given() {
         if let Status::Refused { why } = flag.status
-            && !value.asks_for_nothing(flag.default)
+            && !value.asks_for_nothing(flag)
         {
             return Err(format!("argument {}: not supported: {why}", flag.title()));
         }
     }
     Ok(())
+}
+
+/// What the log says about flags that change nothing here: those with one reason together.
+pub(super) fn idle_flags(raw: &Raw) -> Option<String> {
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (flag, value) in raw.all_given() {
+        let Status::Hint { why } = flag.status else { continue };
+        if value.asks_for_nothing(flag) {
+            continue;
+        }
+        match reasons.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, names)) => names.push(flag.name),
+            None => reasons.push((why, vec![flag.name])),
+        }
+    }
+    let of = |(why, names): &(&str, Vec<&str>)| format!("{} ({why})", names.join(", "));
+    let list: Vec<String> = reasons.iter().map(of).collect();
+    (!list.is_empty()).then(|| format!("flags that change nothing here: {}", list.join("; ")))
 }
 
 fn non_default_args(raw: &Raw) -> String {
@@ -69,64 +97,6 @@ fn non_default_args(raw: &Raw) -> String {
         (!default && !covered).then(|| format!("'{name}': {shown}"))
     });
     format!("{{{}}}", model.chain(flags).collect::<Vec<_>>().join(", "))
-}
-
-/// An integer that must be at least `least`.
-pub(super) fn at_least(raw: &Raw, name: &str, least: i64) -> Result<Option<usize>, String> {
-    match raw.int(name) {
-        None => Ok(None),
-        Some(value) if value >= least => Ok(usize::try_from(value).ok()),
-        Some(value) => Err(format!("argument {name}: must be at least {least}, not {value}")),
-    }
-}
-
-/// The same for flags that always have a value.
-fn count(raw: &Raw, name: &str, least: i64) -> Result<usize, String> {
-    at_least(raw, name, least).map(Option::unwrap_or_default)
-}
-
-fn float(raw: &Raw, name: &str) -> f64 {
-    match raw.get(name) {
-        Value::Float(value) => value,
-        _ => 0.0,
-    }
-}
-
-fn object(raw: &Raw, name: &str) -> Result<Map<String, Json>, String> {
-    match raw.get(name) {
-        Value::Json(Json::Object(object)) => Ok(object),
-        Value::Null | Value::Json(Json::Null) => Ok(Map::new()),
-        other => Err(format!("argument {name}: must be a JSON object, not {}", other.repr())),
-    }
-}
-
-/// A JSON list of texts; `default` when the flag is not given.
-pub(super) fn texts_of_json(
-    raw: &Raw,
-    name: &str,
-    default: &[&str],
-) -> Result<Vec<String>, String> {
-    let wrong = |value: &Value| {
-        format!("argument {name}: must be a JSON list of texts, not {}", value.repr())
-    };
-    match raw.get(name) {
-        Value::Null => Ok(default.iter().map(|&text| text.to_owned()).collect()),
-        value => {
-            let items = match &value {
-                Value::Json(Json::Array(items)) => items.as_slice(),
-                _ => return Err(wrong(&value)),
-            };
-            let texts = items.iter().map(|item| item.as_str().map(str::to_owned));
-            texts.collect::<Option<_>>().ok_or_else(|| wrong(&value))
-        }
-    }
-}
-
-pub(super) fn texts(raw: &Raw, name: &str) -> Option<Vec<String>> {
-    match raw.get(name) {
-        Value::Texts(texts) => Some(texts.into_iter().flatten().collect()),
-        _ => None,
-    }
 }
 
 fn model(raw: &Raw, env: &Env) -> Result<ModelSettings, String> {
@@ -148,13 +118,14 @@ fn model(raw: &Raw, env: &Env) -> Result<ModelSettings, String> {
             "argument --logprobs-mode: {mode} is not supported: Glassbox reports raw_logprobs"
         ));
     }
-    // A hint: there are no graphs on this device, so eager is what happens anyway.
-    raw.is_on("--enforce-eager");
     Ok(ModelSettings {
         served_names: if served.is_empty() { vec![model.clone()] } else { served },
         model,
         tokenizer: raw.text("--tokenizer"),
         revision: raw.text("--revision"),
+        tokenizer_revision: raw.text("--tokenizer-revision"),
+        hf_config_path: raw.text("--hf-config-path"),
+        hf_overrides: object(raw, "--hf-overrides")?,
         hub: env.hub.clone().with_flags(
             raw.text("--download-dir").map(PathBuf::from).as_deref(),
             raw.text("--hf-token").as_deref(),
@@ -260,9 +231,14 @@ fn scheduler(raw: &Raw) -> Result<SchedulerSettings, String> {
     Ok(SchedulerSettings {
         max_num_seqs: at_least(raw, "--max-num-seqs", 1)?,
         max_num_batched_tokens: at_least(raw, "--max-num-batched-tokens", 1)?,
+        favors_throughput: raw.text("--performance-mode").as_deref() == Some("throughput"),
+        max_num_active_seqs: at_least(raw, "--max-num-active-seqs", 1)?,
+        max_num_scheduled_tokens: at_least(raw, "--max-num-scheduled-tokens", 1)?,
         max_num_queued_reqs: at_least(raw, "--max-num-queued-reqs", 0)?,
+        max_num_queued_tokens: at_least(raw, "--max-num-queued-tokens", 0)?,
         chunked_prefill: raw.get("--enable-chunked-prefill") != Value::Bool(false),
         long_prefill_token_threshold: count(raw, "--long-prefill-token-threshold", 0)?,
+        adaptive_long_prefill: raw.is_on("--long-prefill-token-threshold-adaptive"),
         policy: if priority { Policy::Priority } else { Policy::Fcfs },
         reserve_full_isl: raw.is_on("--scheduler-reserve-full-isl"),
         watermark,
@@ -279,6 +255,7 @@ fn frontend(raw: &Raw, env: &Env) -> Result<FrontendSettings, String> {
         port: u16::try_from(port)
             .map_err(|_| format!("argument --port: must be 0 to 65535, not {port}"))?,
         api_keys: keys.into_iter().filter(|key| !key.is_empty()).collect(),
+        trust_request_mm_kwargs: raw.is_on("--trust-request-mm-kwargs"),
         response_role: raw.text("--response-role").unwrap_or_default(),
         anthropic_disabled_thinking_effort: {
             let effort = raw.text("--anthropic-disabled-thinking-effort");

@@ -1,8 +1,9 @@
-//! What vLLM does to the arguments of `serve` before argparse sees them: the model moves to the
-//! front, a configuration file is inlined, names are spelled with dashes, and dotted keys are
-//! merged into JSON.
+//! What vLLM does to arguments before argparse sees them: the model of `serve` moves to the front,
+//! a configuration file is inlined, names are spelled with dashes, and dotted keys are merged into
+//! JSON.
 
 use super::exit::Failure;
+use super::table::Command;
 use super::{python, yaml};
 use serde_json::{Map, Value as Json};
 
@@ -15,11 +16,15 @@ pub(super) struct Rewritten {
     pub warnings: Vec<String>,
 }
 
-/// Rewrites what follows `serve`.
-pub(super) fn rewrite(args: &[String]) -> Result<Rewritten, Failure> {
+/// Rewrites what follows the words of a subcommand.
+pub(super) fn rewrite(command: &Command, args: &[String]) -> Result<Rewritten, Failure> {
     let mut out = Rewritten::default();
-    let args = model_first(args, &mut out.warnings)?;
-    let args = inline_config(args)?;
+    let takes_model = command.positional.is_some();
+    let args = match takes_model {
+        true => model_first(args, &mut out.warnings)?,
+        false => args.to_vec(),
+    };
+    let args = inline_config(args, takes_model)?;
     let args = spell_with_dashes(&args, &mut out.help_about);
     out.args = merge_dotted(args, &mut out.warnings)?;
     Ok(out)
@@ -63,7 +68,7 @@ fn model_first(args: &[String], warnings: &mut Vec<String>) -> Result<Vec<String
 }
 
 /// Puts the flags of `--config FILE` behind the model and before all others, so that these win.
-fn inline_config(mut args: Vec<String>) -> Result<Vec<String>, Failure> {
+fn inline_config(mut args: Vec<String>, takes_model: bool) -> Result<Vec<String>, Failure> {
     let Some(at) = args.iter().position(|arg| is_flag(arg, "--config")) else { return Ok(args) };
     let flag = args.remove(at);
     let path = match flag.strip_prefix("--config=") {
@@ -79,8 +84,8 @@ fn inline_config(mut args: Vec<String>) -> Result<Vec<String>, Failure> {
         return Err(Failure::invalid("More than one config file specified!"));
     }
     let from_file = yaml::read_flags(&path).map_err(Failure::invalid)?;
-    let model_in_args = at > 0 && !args[0].starts_with('-');
-    if !model_in_args && !from_file.iter().any(|arg| arg == "--model") {
+    let model_in_args = takes_model && at > 0 && !args[0].starts_with('-');
+    if takes_model && !model_in_args && !from_file.iter().any(|arg| arg == "--model") {
         return Err(Failure::invalid(
             "No model specified! Please specify model either as a positional argument or in a \
              config file.",

@@ -32,6 +32,8 @@ pub struct Settings {
     pub structured_output: StructuredOutputSettings,
     /// What the user should hear about the command line before anything else.
     pub warnings: Vec<String>,
+    /// Sentences for the log: which flags and variables were given that change nothing, and why.
+    pub idle: Vec<String>,
     /// Flags that differ from their defaults, as a Python dict without secrets, for the log.
     pub non_default_args: String,
 }
@@ -46,6 +48,12 @@ pub struct ModelSettings {
     /// A folder or a hub id; the model's own when `None`.
     pub tokenizer: Option<String>,
     pub revision: Option<String>,
+    /// Of the tokenizer, where it differs.
+    pub tokenizer_revision: Option<String>,
+    /// A folder or a hub id for `config.json`, where it is not the model's own.
+    pub hf_config_path: Option<String>,
+    /// Wins over the keys of `config.json`.
+    pub hf_overrides: Map<String, Json>,
     /// Where models come from and where they are kept.
     pub hub: HubOptions,
     pub load_format: LoadFormat,
@@ -108,11 +116,21 @@ pub enum KvMemory {
 pub struct SchedulerSettings {
     pub max_num_seqs: Option<usize>,
     pub max_num_batched_tokens: Option<usize>,
+    /// Twice vLLM's defaults for what is `None`.
+    pub favors_throughput: bool,
+    /// Most requests that run; `None` is `max_num_seqs`.
+    pub max_num_active_seqs: Option<usize>,
+    /// Most tokens in a step; `None` is `max_num_batched_tokens`.
+    pub max_num_scheduled_tokens: Option<usize>,
     /// Most requests in flight; `None` is no limit.
     pub max_num_queued_reqs: Option<usize>,
+    /// Most prompt tokens of requests before their first token; `None` is no limit.
+    pub max_num_queued_tokens: Option<usize>,
     pub chunked_prefill: bool,
     /// Most prompt tokens of one request in a step that others share; 0 is no limit.
     pub long_prefill_token_threshold: usize,
+    /// That limit is at least an equal share of the step.
+    pub adaptive_long_prefill: bool,
     pub policy: Policy,
     /// A request starts only when blocks for its whole prompt are free.
     pub reserve_full_isl: bool,
@@ -128,6 +146,7 @@ pub struct FrontendSettings {
     pub port: u16,
     /// Empty: no key is asked for.
     pub api_keys: Vec<String>,
+    pub trust_request_mm_kwargs: bool,
     pub response_role: String,
     /// `None` asks the template.
     pub anthropic_disabled_thinking_effort: Option<ReasoningEffort>,

@@ -1,12 +1,19 @@
 use super::*;
 
-fn run(line: &[&str]) -> Result<Settings, Exit> {
+fn invoke(line: &[&str]) -> Result<Invocation, Exit> {
     let args: Vec<String> = line.iter().map(|&arg| arg.to_owned()).collect();
     parse(&args, Env::read(|_| None))
 }
 
+fn run(line: &[&str]) -> Result<Settings, Exit> {
+    match invoke(line)? {
+        Invocation::Serve(settings) => Ok(*settings),
+        other => panic!("{line:?}: {other:?}"),
+    }
+}
+
 fn exit(line: &[&str]) -> Exit {
-    run(line).expect_err("an exit")
+    invoke(line).expect_err("an exit")
 }
 
 #[test]
@@ -36,7 +43,7 @@ fn errors_have_the_frame_of_argparse() {
     );
     let unknown = exit(&["./glassbox", "serve", "m", "--bogus"]);
     assert_eq!(unknown.code, 2);
-    let wanted = "usage: glassbox [-h] [-v] {serve} ...\n\
+    let wanted = "usage: glassbox [-h] [-v] {chat,complete,serve,bench,collect-env,run-batch} ...\n\
                   glassbox: error: unrecognized arguments: --bogus\n";
     assert_eq!(unknown.stderr, wanted);
     let task = exit(&["vllm", "serve", "m", "--task", "embed"]);
@@ -57,11 +64,17 @@ fn subcommands() {
     assert_eq!(exit(&["vllm"]).code, 0);
     assert_eq!(exit(&["vllm", "-v"]).stdout, "0.32.0\n");
     assert!(exit(&["glassbox", "--version"]).stdout.starts_with("glassbox "));
-    let bench = exit(&["vllm", "bench"]);
-    assert_eq!(bench.code, 2);
-    assert!(bench.stderr.contains("`vllm bench` is not built yet"), "{}", bench.stderr);
+    let snapshot = exit(&["vllm", "snapshot", "create"]);
+    assert_eq!(snapshot.code, 2);
+    let wanted = "argument subparser: 'snapshot' is not supported: a process starts";
+    assert!(snapshot.stderr.contains(wanted), "{}", snapshot.stderr);
+    let sweep = exit(&["vllm", "bench", "sweep"]);
+    let wanted = "usage: vllm bench <bench_type> [options]\n\
+                  vllm bench: error: argument bench_type: 'sweep' is not supported: one line";
+    assert!(sweep.stderr.starts_with(wanted), "{}", sweep.stderr);
     let other = exit(&["vllm", "ser"]);
-    let wanted = "vllm: error: argument subparser: invalid choice: 'ser' (choose from 'serve')\n";
+    let wanted = "vllm: error: argument subparser: invalid choice: 'ser' (choose from 'chat', \
+                  'complete', 'serve', 'bench', 'collect-env', 'run-batch')\n";
     assert!(other.stderr.ends_with(wanted), "{}", other.stderr);
     assert_eq!(exit(&["vllm", "--bogus"]).code, 2);
 }
@@ -77,7 +90,7 @@ fn help_texts() {
     assert!(overview.contains("\n  SchedulerConfig         Which requests"), "{overview}");
     let all = help("--help=all");
     assert!(all.lines().all(|line| line.len() <= 100 || line.contains("--")));
-    for flag in table::flags() {
+    for flag in table::SERVE.flags() {
         assert!(all.contains(&format!("  {}", flag.name)), "{}", flag.name);
     }
     let group = help("--help=cacheconfig");

@@ -187,14 +187,16 @@ fn seconds(raw: &Raw, name: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Env, parse};
+    use super::super::{Env, Invocation, parse};
     use super::*;
 
     fn with(flags: &[&str]) -> Result<TransportSettings, String> {
         let line = ["vllm", "serve", "m"].iter().chain(flags);
         let args: Vec<String> = line.map(|&word| word.to_owned()).collect();
-        let settings = parse(&args, Env::read(|_| None));
-        settings.map(|settings| settings.frontend.transport).map_err(|exit| exit.stderr)
+        match parse(&args, Env::read(|_| None)).map_err(|exit| exit.stderr)? {
+            Invocation::Serve(settings) => Ok(settings.frontend.transport),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

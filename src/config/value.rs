@@ -27,17 +27,19 @@ impl Value {
         }
     }
 
-    /// Whether the value asks for nothing beyond the flag's default.
-    pub fn asks_for_nothing(&self, default: Default) -> bool {
+    /// Whether the value asks for nothing beyond what happens anyway.
+    pub fn asks_for_nothing(&self, flag: &Flag) -> bool {
         match self {
             Self::Null => true,
-            Self::Bool(false) if default == Default::Null => true,
+            Self::Bool(false) if flag.default == Default::Null => true,
+            Self::Text(text) if flag.same.contains(&text.as_str()) => true,
+            Self::Int(value) if flag.same.contains(&value.to_string().as_str()) => true,
             Self::Json(json) => {
                 json.is_null()
                     || json.as_object().is_some_and(|object| object.is_empty())
                     || json.as_array().is_some_and(|array| array.is_empty())
             }
-            value => *value == Self::of_default(default),
+            value => *value == Self::of_default(flag.default),
         }
     }
 
@@ -97,14 +99,33 @@ pub(super) fn read(flag: &Flag, text: &str) -> Result<Value, String> {
         Kind::Json => {
             Value::Json(serde_json::from_str(text).map_err(|_| invalid(flag, "loads", text))?)
         }
-        Kind::Switch | Kind::Toggle | Kind::Text | Kind::Texts | Kind::MaybeText | Kind::Append => {
-            Value::Text(text.to_owned())
+        Kind::Ints => {
+            let number = python::int(text).ok_or_else(|| invalid(flag, "int", text))?;
+            Value::Json(serde_json::Value::from(number))
         }
+        Kind::Name => Value::Text(text.to_lowercase().replace('-', "_")),
+        Kind::Switch
+        | Kind::Toggle
+        | Kind::Text
+        | Kind::Texts
+        | Kind::AnyTexts
+        | Kind::MaybeText
+        | Kind::Append => Value::Text(text.to_owned()),
     };
-    if !flag.choices.is_empty() && !flag.choices.contains(&text) {
-        return Err(invalid_choice(text, flag.choices));
+    let shown = match &value {
+        Value::Text(text) => text.clone(),
+        other => other.repr(),
+    };
+    if flag.choices.is_empty() || flag.choices.contains(&shown.as_str()) {
+        return Ok(value);
     }
-    Ok(value)
+    let shown = |choice: &&str| match flag.kind {
+        Kind::Int => (*choice).to_owned(),
+        _ => python::repr(choice),
+    };
+    let null = flag.optional.then(|| "None".to_owned());
+    let choices: Vec<String> = flag.choices.iter().map(shown).chain(null).collect();
+    Err(format!("invalid choice: {} (choose from {})", value.repr(), choices.join(", ")))
 }
 
 fn is_auto(text: &str) -> bool {
@@ -122,11 +143,19 @@ fn human(flag: &Flag, type_name: &str, text: &str) -> Result<i64, String> {
     })
 }
 
+/// Flags that take no null, but whose errors are worded like those of flags that do.
+const WORDED_AS_OPTIONAL: [&str; 4] = [
+    "--limit-mm-per-prompt",
+    "--media-io-kwargs",
+    "--model-class-overrides",
+    "--override-generation-config",
+];
+
 fn invalid(flag: &Flag, type_name: &str, text: &str) -> String {
-    if !flag.optional {
+    if !flag.optional && !WORDED_AS_OPTIONAL.contains(&flag.name) {
         return format!("invalid {type_name} value: {}", python::repr(text));
     }
-    let kind = if flag.kind == Kind::HumanInt { "function" } else { "class" };
+    let kind = if matches!(flag.kind, Kind::HumanInt | Kind::Json) { "function" } else { "class" };
     match kind {
         "class" => format!("Value {text} cannot be converted to <class '{type_name}'>."),
         _ => format!("Value {text} cannot be converted to <function {type_name}>."),

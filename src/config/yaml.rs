@@ -59,7 +59,7 @@ fn push_flag(key: &str, value: Json, args: &mut Vec<String>) {
         Json::Bool(true) => args.push(name),
         Json::Bool(false) => {
             let spelled = name.replace('_', "-");
-            let known = table::flags().find(|flag| flag.name == spelled);
+            let known = table::SERVE.flags().find(|flag| flag.name == spelled);
             if known.is_none_or(|flag| flag.negation().is_some()) {
                 args.push(format!("--no-{key}"));
             }

@@ -13,6 +13,9 @@ pub struct EngineConfig {
     pub prefix_caching: Option<PrefixCaching>,
     /// Generations in flight, waiting ones included; more are refused.
     pub max_in_flight: usize,
+    /// Prompt tokens of generations before their first token; while there are so many, more
+    /// generations are refused.
+    pub max_queued_tokens: usize,
     /// Seeds the draws of requests that bring no seed of their own.
     pub seed: u64,
     /// Ascending bounds for the histogram of tokens a step; none is one bucket for all.

@@ -69,7 +69,7 @@ impl Core {
         let limits = *backend.limits();
         let (sender, inbox) = channel();
         let status = Arc::new(Status::new(&limits, &config.iteration_buckets, clock.clone()));
-        let handle = EngineHandle::new(sender, status.clone(), config.max_in_flight);
+        let handle = EngineHandle::new(sender, status.clone(), &config);
         let hasher = config
             .prefix_caching
             .as_ref()

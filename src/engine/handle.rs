@@ -1,5 +1,6 @@
 //! The way into the engine from other threads.
 
+use super::config::EngineConfig;
 use super::control::{Command, PauseMode};
 use super::inbox::Message;
 use super::status::Status;
@@ -40,6 +41,8 @@ pub struct NewRequest {
 pub enum Refused {
     #[error("as many requests are in flight as --max-num-queued-reqs allows")]
     Full,
+    #[error("as many prompt tokens wait as --max-num-queued-tokens allows")]
+    Backlog,
     #[error("the engine has failed")]
     Dead,
 }
@@ -56,15 +59,20 @@ struct Shared {
     next_id: AtomicU64,
     in_flight: AtomicUsize,
     max_in_flight: usize,
+    /// Prompt tokens of generations before their first token.
+    queued_tokens: AtomicUsize,
+    max_queued_tokens: usize,
 }
 
 impl EngineHandle {
-    pub(super) fn new(inbox: Sender<Message>, status: Arc<Status>, max_in_flight: usize) -> Self {
+    pub(super) fn new(inbox: Sender<Message>, status: Arc<Status>, config: &EngineConfig) -> Self {
         let shared = Shared {
             status,
             next_id: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
-            max_in_flight,
+            max_in_flight: config.max_in_flight,
+            queued_tokens: AtomicUsize::new(0),
+            max_queued_tokens: config.max_queued_tokens,
         };
         Self { inbox, shared: Arc::new(shared) }
     }
@@ -75,13 +83,17 @@ impl EngineHandle {
             return Err(Refused::Dead);
         }
         let take = |now: usize| (now + n <= self.shared.max_in_flight).then_some(now + n);
-        match self.shared.in_flight.fetch_update(Relaxed, Relaxed, take) {
-            Ok(_) => Ok(Reservation { left: n, handle: self.clone() }),
-            Err(_) => {
-                self.shared.status.counters.rejected.fetch_add(1, Relaxed);
-                Err(Refused::Full)
-            }
+        let counters = &self.shared.status.counters;
+        if self.shared.in_flight.fetch_update(Relaxed, Relaxed, take).is_err() {
+            counters.rejected.fetch_add(1, Relaxed);
+            return Err(Refused::Full);
         }
+        let reservation = Reservation { left: n, handle: self.clone() };
+        if self.shared.queued_tokens.load(Relaxed) >= self.shared.max_queued_tokens {
+            counters.rejected_tokens.fetch_add(1, Relaxed);
+            return Err(Refused::Backlog);
+        }
+        Ok(reservation)
     }
 
     /// Generations in flight or reserved.
@@ -188,11 +200,14 @@ impl Reservation {
     pub fn start(&mut self, request: NewRequest) -> Result<Generation, Refused> {
         assert!(self.left > 0, "no reserved place is left");
         let (sender, events) = unbounded_channel();
+        let queued = request.prompt.len();
         let id = RequestId(self.handle.shared.next_id.fetch_add(1, Relaxed));
         let message = Message::New { id, request: Box::new(request), events: sender };
         self.handle.inbox.send(message).map_err(|_| Refused::Dead)?;
         self.left -= 1;
-        Ok(Generation { id, events, ended: false, aborted: false, handle: self.handle.clone() })
+        self.handle.shared.queued_tokens.fetch_add(queued, Relaxed);
+        let handle = self.handle.clone();
+        Ok(Generation { id, events, ended: false, aborted: false, queued, handle })
     }
 }
 
@@ -209,6 +224,8 @@ pub struct Generation {
     ended: bool,
     /// Ended by the engine without a token, and counted by it.
     aborted: bool,
+    /// Its share of the prompt tokens that wait: until its first token.
+    queued: usize,
     handle: EngineHandle,
 }
 
@@ -251,6 +268,7 @@ impl Generation {
     fn note(&mut self, event: Option<&Generated>) {
         if let Some(Generated::Token { .. }) = event {
             self.handle.shared.status.counters.generation_tokens.fetch_add(1, Relaxed);
+            self.leave_queue();
         }
         self.aborted |= matches!(event, Some(Generated::End(_)));
         self.ended |= match event {
@@ -261,8 +279,17 @@ impl Generation {
     }
 }
 
+impl Generation {
+    fn leave_queue(&mut self) {
+        if self.queued > 0 {
+            self.handle.shared.queued_tokens.fetch_sub(std::mem::take(&mut self.queued), Relaxed);
+        }
+    }
+}
+
 impl Drop for Generation {
     fn drop(&mut self) {
+        self.leave_queue();
         if !self.ended {
             let _ = self.handle.inbox.send(Message::Cancel(self.id));
         }

@@ -100,6 +100,7 @@ fn config(dice: &mut Dice, limits: &mut Limits) -> EngineConfig {
         policy: dice.pick(&[Policy::Fcfs, Policy::Priority]),
         chunked_prefill,
         long_prefill_token_threshold: dice.pick(&[0, 0, 3, 10]),
+        adaptive_long_prefill: false,
         reserve_full_prompt: dice.chance(70),
         watermark: dice.pick(&[0.0, 0.0, 0.1]),
     };
@@ -110,6 +111,7 @@ fn config(dice: &mut Dice, limits: &mut Limits) -> EngineConfig {
         max_model_len,
         prefix_caching,
         max_in_flight: 64,
+        max_queued_tokens: usize::MAX,
         seed: 0,
         iteration_buckets: vec![1.0, 8.0],
     }

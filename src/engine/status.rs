@@ -35,6 +35,8 @@ pub struct Counters {
     pub steps: AtomicU64,
     /// Reservations that were refused because too many requests were in flight.
     pub rejected: AtomicU64,
+    /// The same, because too many prompt tokens waited.
+    pub rejected_tokens: AtomicU64,
     finished: [AtomicU64; 5],
 }
 

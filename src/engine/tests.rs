@@ -27,6 +27,7 @@ fn config(max_in_flight: usize) -> EngineConfig {
         policy: Policy::Fcfs,
         chunked_prefill: true,
         long_prefill_token_threshold: 0,
+        adaptive_long_prefill: false,
         reserve_full_prompt: true,
         watermark: 0.0,
     };
@@ -36,6 +37,7 @@ fn config(max_in_flight: usize) -> EngineConfig {
         max_model_len,
         prefix_caching,
         max_in_flight,
+        max_queued_tokens: usize::MAX,
         seed: 0,
         iteration_buckets: vec![],
     }
@@ -107,6 +109,23 @@ async fn tokens_come_in_order_and_the_thread_stops_when_told() {
     handle.stop();
     thread.join().unwrap().unwrap();
     assert_eq!(handle.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn prompts_without_a_first_token_are_bounded() {
+    let config = EngineConfig { max_queued_tokens: 3, ..config(9) };
+    let (core, handle) = Core::new(config, Box::new(SimBackend::new(sim())), Clock::system());
+    let _thread = spawn(core).expect("a thread");
+    let mut first = generate(&handle, 2);
+    assert_eq!(handle.reserve(1).err(), Some(Refused::Backlog));
+    while !matches!(first.next().await, Some(Generated::Token { .. })) {}
+    let dropped = generate(&handle, 2);
+    assert_eq!(handle.reserve(1).err(), Some(Refused::Backlog));
+    drop(dropped);
+    drop(handle.reserve(1).expect("its prompt no longer waits"));
+    assert_eq!(handle.in_flight(), 1, "a refusal takes no place");
+    let counters = &handle.status().counters;
+    assert_eq!(counters.rejected_tokens.load(std::sync::atomic::Ordering::Relaxed), 2);
 }
 
 #[tokio::test]

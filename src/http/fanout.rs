@@ -88,6 +88,7 @@ impl From<Refused> for ApiError {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Full => Self::overloaded(),
+            Refused::Backlog => Self::backlog(),
             Refused::Dead => Self::engine_dead(),
         }
     }

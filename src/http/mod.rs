@@ -16,6 +16,7 @@ mod cors;
 mod decisions;
 mod derender;
 mod developer;
+mod direct;
 mod docs;
 mod egress;
 mod elastic;
@@ -55,6 +56,7 @@ mod tokenize;
 mod tokenizer_info;
 mod watchdog;
 
+pub use direct::answer;
 pub use frontend::{Frontend, Options, RenderMetrics, ServerInfo, system_fingerprint};
 pub use request::Limits;
 pub use routes::paths;

@@ -181,7 +181,8 @@ where
         let is_plain_get = path == METRICS && request.method() == Method::GET;
         return operations::metrics(&frontend, is_plain_get, request.headers());
     }
-    let find = |path: &str| find(&frontend, path, request.method());
+    let method = request.method().clone();
+    let find = |path: &str| find(&frontend, path, &method);
     match find(path) {
         Some((_, methods, Endpoint::Stored(_))) if methods.contains(request.method()) => {
             let load = LoadGuard::count(&frontend, true);

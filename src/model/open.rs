@@ -38,6 +38,8 @@ pub struct OpenOptions {
     pub seed: u64,
     pub generation_config: GenerationSource,
     pub override_generation_config: Map<String, Value>,
+    /// A folder or hub id whose `config.json` is read in place of the model's own.
+    pub config_path: Option<String>,
     /// Keys that replace those of `config.json`.
     pub hf_overrides: Map<String, Value>,
     pub hub: HubOptions,
@@ -57,6 +59,7 @@ impl OpenOptions {
             seed: 0,
             generation_config: GenerationSource::default(),
             override_generation_config: Map::new(),
+            config_path: None,
             hf_overrides: Map::new(),
             hub,
         }
@@ -105,7 +108,13 @@ impl Model {
         phase("find files", since);
 
         let since = Instant::now();
-        let config = ModelConfig::load(&files.config, &options.hf_overrides)?;
+        let config = match &options.config_path {
+            Some(path) => {
+                let folder = resolve(path, revision, Wanted::WithoutWeights, &options.hub)?;
+                ModelConfig::load(&folder.join("config.json"), &options.hf_overrides)?
+            }
+            None => ModelConfig::load(&files.config, &options.hf_overrides)?,
+        };
         let generation = GenerationDefaults::load(
             &options.generation_config,
             &files.config,
@@ -140,6 +149,25 @@ fn open_weights(
     let checkpoint = Checkpoint::open(&files.weights)?;
     check_tensors(dims, &checkpoint)?;
     Ok(Arc::new(checkpoint))
+}
+
+impl Tokenizer {
+    /// The tokenizer of a folder or a hub id, with its chat template, for a program that needs no
+    /// model.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, on one line.
+    pub fn open(
+        name: &str,
+        hub: &HubOptions,
+    ) -> Result<(Tokenizer, Option<ChatTemplate>), ModelError> {
+        let folder = resolve(name, None, Wanted::WithoutWeights, hub)?;
+        let found = tokenizer_in(&folder)
+            .ok_or_else(|| ModelError::file(&folder, "the folder has no tokenizer.json"))?;
+        let jinja = Some(folder.join("chat_template.jinja")).filter(|path| path.is_file());
+        let template = ChatTemplate::load(jinja.as_deref(), found.config.as_deref())?;
+        Ok((Tokenizer::load(&found)?, template))
+    }
 }
 
 type Text = (Option<Arc<Tokenizer>>, Option<Arc<ChatTemplate>>);

@@ -33,6 +33,8 @@ pub struct SchedulerConfig {
     pub chunked_prefill: bool,
     /// A cap on the chunk of one prompt, unless it is alone; 0 is none.
     pub long_prefill_token_threshold: usize,
+    /// The cap is at least an equal share of the step among all sequences.
+    pub adaptive_long_prefill: bool,
     /// Admit a prompt only when the blocks of all of it are free, not just of its first chunk.
     pub reserve_full_prompt: bool,
     /// Share of the blocks that must stay free when a prompt is admitted beside others.

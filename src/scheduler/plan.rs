@@ -239,7 +239,8 @@ impl Scheduler {
         if !config.chunked_prefill && pending > budget {
             return Err(WaitReason::Budget);
         }
-        let len = chunk(&config, pending, budget, alone && self.waiting.len() == 1);
+        let others = self.running.len() + self.waiting.len() - 1;
+        let len = chunk(&config, pending, budget, others);
         let reserved = if config.reserve_full_prompt { tokens.len() } else { start + len };
         let watermark = match alone {
             true => 0,
@@ -262,7 +263,7 @@ impl Scheduler {
 
     /// How many of a running sequence's pending tokens the next step computes.
     fn chunk(&self, pending: usize, budget: usize) -> usize {
-        chunk(&self.config, pending, budget, self.running.len() == 1 && self.waiting.is_empty())
+        chunk(&self.config, pending, budget, self.running.len() + self.waiting.len() - 1)
     }
 
     /// Checks the queues and the block pool. For simulations.
@@ -288,8 +289,15 @@ struct Cursor {
     budget: usize,
 }
 
-fn chunk(config: &SchedulerConfig, pending: usize, budget: usize, alone: bool) -> usize {
+/// The part of `pending` tokens that a step computes beside `others` that run or wait.
+fn chunk(config: &SchedulerConfig, pending: usize, budget: usize, others: usize) -> usize {
     let threshold = config.long_prefill_token_threshold;
-    let capped = if threshold > 0 && !alone { pending.min(threshold) } else { pending };
-    capped.min(budget)
+    if threshold == 0 || others == 0 {
+        return pending.min(budget);
+    }
+    let fair = match config.adaptive_long_prefill {
+        true => config.max_num_batched_tokens / (others + 1),
+        false => 0,
+    };
+    pending.min(threshold.max(fair)).min(budget)
 }

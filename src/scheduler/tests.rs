@@ -11,6 +11,7 @@ fn config() -> SchedulerConfig {
         policy: Policy::Fcfs,
         chunked_prefill: true,
         long_prefill_token_threshold: 0,
+        adaptive_long_prefill: false,
         reserve_full_prompt: true,
         watermark: 0.0,
     }
@@ -83,6 +84,20 @@ fn the_threshold_caps_a_chunk_unless_it_is_alone() {
     assert_eq!(bench.step(), [(a, 0, 3), (b, 0, 3)]);
     bench.scheduler.remove(b, &mut bench.kv);
     assert_eq!(bench.step(), [(a, 3, 7)]);
+}
+
+#[test]
+fn an_adaptive_threshold_is_no_less_than_a_fair_share() {
+    let config = SchedulerConfig {
+        long_prefill_token_threshold: 3,
+        adaptive_long_prefill: true,
+        ..config()
+    };
+    let mut bench = Bench::new(config, 16);
+    let a = bench.add(0..10, 0);
+    let b = bench.add(100..110, 0);
+    assert_eq!(bench.step(), [(a, 0, 8), (b, 0, 8)]);
+    assert_eq!(bench.step(), [(a, 8, 2), (b, 8, 2)]);
 }
 
 #[test]

@@ -33,6 +33,9 @@ pub fn open_model(settings: &Settings) -> Result<Model, String> {
     let from = &settings.model;
     let model = Model::open(&OpenOptions {
         revision: from.revision.clone(),
+        tokenizer_revision: from.tokenizer_revision.clone(),
+        config_path: from.hf_config_path.clone(),
+        hf_overrides: from.hf_overrides.clone(),
         tokenizer: from.tokenizer.clone(),
         chat_template: from.chat_template.clone(),
         load_format: from.load_format,
@@ -114,7 +117,8 @@ fn limits(
     }
 }
 
-fn threads(settings: &Settings) -> usize {
+/// Threads of a step.
+pub fn threads(settings: &Settings) -> usize {
     let usable = || std::thread::available_parallelism().map_or(1, |threads| threads.get());
     settings.device.threads.unwrap_or_else(usable)
 }
@@ -144,11 +148,12 @@ pub fn start_engine(
     let scheduler = &settings.scheduler;
     let config = EngineConfig {
         scheduler: SchedulerConfig {
-            max_num_batched_tokens: sizes.step.max_num_batched_tokens,
-            max_num_seqs: sizes.step.max_num_seqs,
+            max_num_batched_tokens: sizes.step.max_num_scheduled_tokens,
+            max_num_seqs: sizes.step.max_num_active_seqs,
             policy: scheduler.policy,
             chunked_prefill: scheduler.chunked_prefill,
             long_prefill_token_threshold: scheduler.long_prefill_token_threshold,
+            adaptive_long_prefill: scheduler.adaptive_long_prefill,
             reserve_full_prompt: scheduler.reserve_full_isl,
             watermark: scheduler.watermark,
         },
@@ -158,6 +163,7 @@ pub fn start_engine(
             hash_seed: settings.cache.hash_seed.clone(),
         }),
         max_in_flight: scheduler.max_num_queued_reqs.unwrap_or(usize::MAX),
+        max_queued_tokens: scheduler.max_num_queued_tokens.unwrap_or(usize::MAX),
         seed: settings.model.seed,
         iteration_buckets: settings.metrics.buckets(BucketFamily::IterationTokens, context),
     };

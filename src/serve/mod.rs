@@ -1,7 +1,7 @@
 //! `serve`: bind, load, serve, shut down. The top of the house: it alone knows every room.
 
 pub mod bind;
-mod build;
+pub mod build;
 mod files;
 mod observe;
 pub mod shutdown;
@@ -61,6 +61,9 @@ fn start(settings: Settings) -> Result<Ended, String> {
     log::info!("glassbox {} answers as vLLM {VLLM_VERSION}", env!("CARGO_PKG_VERSION"));
     log::info!("non-default args: {}", settings.non_default_args);
     files::raise_limit();
+    for idle in &settings.idle {
+        log::warn!("{idle}");
+    }
     let from = &settings.frontend;
     let tls = from.transport.tls.as_ref().map(http::Tls::load).transpose()?;
     let bound = startup.phase("bind", || bind::bind_as_set(from))?;
@@ -148,7 +151,11 @@ async fn watch(thread: EngineThread) -> String {
     join.await.unwrap_or_else(|error| error.to_string())
 }
 
-fn frontend(
+/// The HTTP face of an engine.
+///
+/// # Errors
+/// A model without a tokenizer, or with one whose tokens cannot be turned back into text.
+pub fn frontend(
     settings: &Settings,
     model: &Model,
     sizes: &Sizes,
@@ -227,6 +234,7 @@ fn options(settings: &Settings, model: &Model, sizes: &Sizes) -> http::Options {
         cors: from.transport.cors.clone(),
         sse_keep_alive: from.transport.sse_keep_alive,
         docs: from.transport.docs,
+        trust_request_mm_kwargs: from.trust_request_mm_kwargs,
         access_log: settings.logging.access_log,
         access_log_excluded: from.transport.access_log_excluded.clone(),
         log_requests: settings.logging.requests,

@@ -102,6 +102,7 @@ pub fn snapshot(status: &Status) -> Snapshot<'_> {
             repetition: counters.finished(FinishReason::Repetition),
         },
         rejected_reqs: read(&counters.rejected),
+        rejected_tokens: read(&counters.rejected_tokens),
         step_histograms: Steps {
             tokens: &steps.iteration_tokens,
             time: &steps.time,

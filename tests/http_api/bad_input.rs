@@ -206,6 +206,18 @@ fn refuses_what_does_not_fit_the_queue() {
 }
 
 #[test]
+fn refuses_what_would_wait_too_long_for_its_first_token() {
+    let server = start(Setup { max_queued_tokens: 0, ..Setup::default() });
+    let refused = server.post("/v1/completions", r#"{"prompt":"a"}"#);
+    refused.assert_error(
+        503,
+        "Service Unavailable",
+        "The engine has reached its prefill token backlog limit. Please try again later or on a \
+         different instance.",
+    );
+}
+
+#[test]
 fn hides_a_path_of_a_million_names_in_no_time() {
     let server = start(Setup::default());
     let name = "/a".repeat(1 << 20);

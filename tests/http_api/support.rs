@@ -35,6 +35,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Setup {
     pub step_time: Duration,
     pub max_in_flight: usize,
+    pub max_queued_tokens: usize,
     pub fails_at: Option<u64>,
     pub options: Options,
     pub tracer: Option<Tracer>,
@@ -62,6 +63,7 @@ impl Default for Setup {
         Self {
             step_time: Duration::ZERO,
             max_in_flight: 20_000,
+            max_queued_tokens: usize::MAX,
             fails_at: None,
             options,
             tracer: None,
@@ -99,12 +101,14 @@ pub fn start(setup: Setup) -> Server {
             policy: Policy::Fcfs,
             chunked_prefill: true,
             long_prefill_token_threshold: 0,
+            adaptive_long_prefill: false,
             reserve_full_prompt: true,
             watermark: 0.0,
         },
         max_model_len: MAX_MODEL_LEN as usize,
         prefix_caching: None,
         max_in_flight: setup.max_in_flight,
+        max_queued_tokens: setup.max_queued_tokens,
         seed: 0,
         iteration_buckets: Vec::new(),
     };
@@ -175,7 +179,7 @@ fn frontend(options: Options, engine: EngineHandle) -> Frontend {
 
 fn metrics(counts_tool_calls: bool) -> Arc<Metrics> {
     let args = ["glassbox", "serve", MODEL, "--block-size", "64"].map(str::to_owned);
-    let settings = glassbox::config::parse(&args, Env::read(|_| None)).expect("good flags");
+    let settings = glassbox::config::parse_serve(&args, Env::read(|_| None)).expect("good flags");
     Arc::new(Metrics::new(&MetricsConfig {
         model_name: "qwen3-tiny",
         cache: &settings.cache,

@@ -27,7 +27,7 @@ fn traced(setup: Setup, level: &str) -> Traced {
     let args = ["vllm", "serve", "m", "--otlp-traces-endpoint", &endpoint];
     let args = args.into_iter().chain(["--glassbox-trace-level", level]).map(str::to_owned);
     let env = Env::read(|name| (name == "OTEL_BSP_SCHEDULE_DELAY").then(|| "1".to_owned()));
-    let settings = config::parse(&args.collect::<Vec<_>>(), env).expect("good flags");
+    let settings = config::parse_serve(&args.collect::<Vec<_>>(), env).expect("good flags");
     let settings = settings.tracing.expect("tracing is on");
     let (tracer, spans) = Tracer::start(&settings).expect("it starts");
     let server = start(Setup { tracer: Some(tracer), ..setup });

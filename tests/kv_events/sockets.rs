@@ -3,7 +3,7 @@
 use crate::peer::Peer;
 use crate::script::stored;
 use crate::{BLOCK_SIZE, batch, push, replay, settings, start, subscriber};
-use glassbox::config::{Env, KvEventsSettings, parse};
+use glassbox::config::{Env, KvEventsSettings, parse_serve};
 use glassbox::events::Publisher;
 use std::net::TcpListener;
 
@@ -15,7 +15,7 @@ fn configured(endpoint: &str, replay_endpoint: &str) -> KvEventsSettings {
     );
     let args = ["vllm", "serve", "m", "--kv-events-config", &config].map(str::to_owned);
     let env = Env::read(|name| (name == "VLLM_HOST_IP").then(|| "127.0.0.1".to_owned()));
-    let parsed = parse(&args, env).unwrap_or_else(|exit| panic!("{}", exit.stderr));
+    let parsed = parse_serve(&args, env).unwrap_or_else(|exit| panic!("{}", exit.stderr));
     let parsed = parsed.kv_events.expect("events are on");
     KvEventsSettings {
         endpoint: parsed.endpoint,

@@ -1,5 +1,6 @@
 //! The real program end to end: start, chat, company, clients that vanish, signals.
 
+mod clients;
 mod logs;
 mod messages;
 mod responses;

@@ -17,7 +17,7 @@ pub fn settings(endpoint: &str, vars: &[(&str, &str)]) -> TracingSettings {
     let args = ["vllm", "serve", "m", "--otlp-traces-endpoint", endpoint].map(str::to_owned);
     let find = |name: &str| vars.iter().find(|(key, _)| *key == name);
     let env = Env::read(|name| find(name).map(|(_, value)| (*value).to_owned()));
-    let settings = config::parse(&args, env).unwrap_or_else(|exit| panic!("{exit:?}"));
+    let settings = config::parse_serve(&args, env).unwrap_or_else(|exit| panic!("{exit:?}"));
     settings.tracing.expect("tracing is on")
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn parse_line(line: &[&str]) -> Result<Raw, Failure> {
-    parse(&line.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>())
+    parse(&SERVE, &line.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>())
 }
 
 fn good(line: &[&str]) -> Raw {
@@ -185,7 +185,7 @@ proptest! {
     fn any_arguments_are_read_or_refused(
         args in proptest::collection::vec("(--?[a-z-]{0,12})?[=.]?[ -~é]{0,6}", 0..8)
     ) {
-        match parse(&args) {
+        match parse(&SERVE, &args) {
             Ok(raw) => prop_assert!(raw.model.is_none_or(|model| args.contains(&model))),
             Err(Failure::Unrecognized(extra)) => {
                 prop_assert!(!extra.is_empty() && extra.iter().all(|arg| args.contains(arg)));

@@ -8,7 +8,10 @@ fn settings_with(json: &str, more: &[&str], vars: &[(&str, &str)]) -> Result<Set
     let env = Env::read(|name| {
         vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
     });
-    crate::config::parse(&args, env).map_err(|exit| exit.stderr)
+    match crate::config::parse(&args, env).map_err(|exit| exit.stderr)? {
+        crate::config::Invocation::Serve(settings) => Ok(*settings),
+        other => panic!("{other:?}"),
+    }
 }
 
 fn events(json: &str) -> KvEventsSettings {

@@ -1,4 +1,5 @@
 use super::super::env::Env;
+use super::super::table::SERVE;
 use super::super::{grammar, resolve, settings::Settings};
 use super::*;
 use proptest::prelude::*;
@@ -9,7 +10,7 @@ fn resolved(args: &[&str], vars: &[(&str, &str)]) -> Result<Settings, String> {
     let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
     let find = |name: &str| vars.iter().find(|(key, _)| *key == name);
     let env = Env::read(|name| find(name).map(|(_, value)| (*value).to_owned()))?;
-    resolve::resolve(&grammar::parse(&args).expect("good flags"), env, Vec::new())
+    resolve::resolve(&grammar::parse(&SERVE, &args).expect("good flags"), env, Vec::new())
 }
 
 /// Settings and warnings with an endpoint and these variables.
@@ -109,7 +110,7 @@ fn levels() {
     );
     resolved(&["m", "--collect-detailed-traces="], &[]).expect("nothing asked for");
     let words = ["m", "--collect-detailed-traces", "model,worker"].map(str::to_owned);
-    assert!(grammar::parse(&words).is_err(), "vLLM takes words, no list");
+    assert!(grammar::parse(&SERVE, &words).is_err(), "vLLM takes words, no list");
 }
 
 #[test]

@@ -10,7 +10,7 @@ fn env(vars: &[(&str, &str)]) -> Env {
 
 fn with_env(args: &[&str], vars: &[(&str, &str)]) -> Result<Settings, String> {
     let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
-    resolve(&grammar::parse(&args).expect("good flags"), env(vars), Vec::new())
+    resolve(&grammar::parse(&table::SERVE, &args).expect("good flags"), env(vars), Vec::new())
 }
 
 fn settings(args: &[&str]) -> Settings {
@@ -23,12 +23,14 @@ fn error(args: &[&str]) -> String {
 
 #[test]
 fn every_built_flag_has_a_reader() {
-    let raw = grammar::parse(&["m".to_owned()]).expect("good flags");
+    // Some are read only with a certificate.
+    let line = ["m", "--ssl-certfile=c", "--ssl-keyfile=k"].map(str::to_owned);
+    let raw = grammar::parse(&table::SERVE, &line).expect("good flags");
     resolve(&raw, env(&[]), Vec::new()).expect("good settings");
     let mut asked = raw.asked.into_inner();
     // The file is read before the grammar, and the model is positional here.
     asked.extend(["--config", "--model"].map(str::to_owned));
-    for flag in table::flags() {
+    for flag in table::SERVE.flags() {
         let built = matches!(flag.status, Status::Built { .. });
         assert_eq!(asked.contains(flag.name), built, "{}", flag.name);
     }
@@ -49,11 +51,13 @@ fn an_effort_may_stand_for_no_thinking() {
 fn the_table_is_sound() {
     // Help is the grammar's own.
     let mut seen = std::collections::BTreeSet::from(["-h", "--help"].map(str::to_owned));
-    for flag in table::flags() {
+    for flag in table::SERVE.flags() {
         for spelling in flag.spellings() {
             assert!(seen.insert(spelling.clone()), "{spelling} stands twice");
         }
-        let (Status::Built { help: text } | Status::Refused { why: text }) = flag.status;
+        let (Status::Built { help: text }
+        | Status::Hint { why: text }
+        | Status::Refused { why: text }) = flag.status;
         assert!(!text.is_empty(), "{} says nothing", flag.name);
         if let table::Default::Text(value) = flag.default
             && !flag.choices.is_empty()
@@ -61,7 +65,10 @@ fn the_table_is_sound() {
             assert!(flag.choices.contains(&value), "{}: {value}", flag.name);
         }
     }
-    assert_eq!(table::flags().filter(|flag| flag.name.starts_with("--glassbox-")).count(), 14);
+    assert_eq!(
+        table::SERVE.flags().filter(|flag| flag.name.starts_with("--glassbox-")).count(),
+        13
+    );
 }
 
 #[test]
@@ -168,10 +175,9 @@ fn what_cannot_be_is_refused_with_the_reason() {
             "argument --override-generation-config: must be a JSON object, not [1]",
         ),
         (&["", "--port=1"], "argument model_tag: the model's name is empty"),
-        (&["m", "--enable-lora"], "argument --enable-lora/--no-enable-lora: not supported: this"),
+        (&["m", "--enable-lora"], "argument --enable-lora/--no-enable-lora: not supported: Glass"),
         (&["m", "-tp=2"], "argument --tensor-parallel-size/-tp: not supported: a Glassbox"),
         (&["m", "--grpc-port=1"], "argument --grpc-port: not supported: "),
-        (&["m", "--trust-request-mm-kwargs"], "argument --trust-request-mm-kwargs/--no-trust-re"),
         (
             &["m", "--enable-auto-tool-choice"],
             "Error: --enable-auto-tool-choice requires --tool-call-parser",
@@ -189,6 +195,9 @@ fn what_cannot_be_is_refused_with_the_reason() {
             "invalid reasoning parser: x (chose from { cohere_command3,cohere_command4,deepseek",
         ),
         (&["m", "--reasoning-parser=glm45"], "argument --reasoning-parser: glm45 is not supp"),
+        (&["m", "--runner=pooling"], "argument --runner: not supported: it is for models that"),
+        (&["m", "--kv-cache-dtype=fp8"], "argument --kv-cache-dtype: not supported: Glassbox"),
+        (&["m", "--max-num-active-seqs=0"], "argument --max-num-active-seqs: must be at least 1"),
     ] {
         let error = error(args);
         assert!(error.starts_with(start), "{args:?}: {error}");
@@ -201,6 +210,46 @@ fn refused_flags_may_ask_for_what_happens_anyway() {
     settings(&["m", "-tp", "1", "--no-enable-lora", "--uds", "None", "--quantization="]);
     settings(&["m", "--kv-cache-dtype=auto", "--allowed-origins=[]", "--no-async-scheduling"]);
     settings(&["m", "--hf-overrides", "{}", "--runner", "auto", "--enforce-eager"]);
+    settings(&["m", "--runner=generate", "--kv-cache-dtype=bfloat16", "--tokenizer-mode=hf"]);
+    settings(&["m", "--data-parallel-size-local=1", "--data-parallel-rank", "0"]);
+}
+
+#[test]
+fn flags_that_change_nothing_are_said_with_the_reason() {
+    assert!(settings(&["m", "--no-enforce-eager", "--optimization-level=2"]).idle.is_empty());
+    let said = settings(&[
+        "m",
+        "--optimization-level=3",
+        "--attention-backend=FLASH_ATTN",
+        "--trust-remote-code",
+        "--no-async-scheduling",
+        "--limit-mm-per-prompt={}",
+        "--moe-backend=Deep-GEMM",
+    ]);
+    assert_eq!(
+        said.idle,
+        ["flags that change nothing here: --trust-remote-code (it steers Python code, and \
+             Glassbox runs none); --attention-backend, --optimization-level (it tunes vLLM's own \
+             kernels and compiler, which Glassbox does not use); --moe-backend (it is for models \
+             that Glassbox does not serve (only dense Qwen3))"]
+    );
+}
+
+#[test]
+fn flags_of_the_queue_and_of_the_step_arrive() {
+    let scheduler = settings(&[
+        "m",
+        "--max-num-active-seqs=3",
+        "--max-num-scheduled-tokens=1K",
+        "--max-num-queued-tokens=2k",
+        "--long-prefill-token-threshold-adaptive",
+        "--performance-mode=throughput",
+    ])
+    .scheduler;
+    assert_eq!(scheduler.max_num_active_seqs, Some(3));
+    assert_eq!(scheduler.max_num_scheduled_tokens, Some(1024));
+    assert_eq!(scheduler.max_num_queued_tokens, Some(2000));
+    assert!(scheduler.adaptive_long_prefill && scheduler.favors_throughput);
 }
 
 #[test]

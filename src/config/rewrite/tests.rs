@@ -1,3 +1,4 @@
+use super::super::table::SERVE;
 use super::*;
 
 fn words(line: &str) -> Vec<String> {
@@ -5,12 +6,12 @@ fn words(line: &str) -> Vec<String> {
 }
 
 fn args(line: &str) -> Vec<String> {
-    rewrite(&words(line)).expect(line).args
+    rewrite(&SERVE, &words(line)).expect(line).args
 }
 
 #[test]
 fn the_model_moves_to_the_front() {
-    let out = rewrite(&words("-tp 2 --model x --port 1")).expect("good");
+    let out = rewrite(&SERVE, &words("-tp 2 --model x --port 1")).expect("good");
     assert_eq!(out.args, ["x", "-tp", "2", "--port", "1"]);
     assert_eq!(out.warnings.len(), 1);
     assert_eq!(args("--port 1 --model=x"), ["x", "--port", "1"]);
@@ -20,7 +21,7 @@ fn the_model_moves_to_the_front() {
 
 #[test]
 fn served_names_need_a_model() {
-    let fails = |line| rewrite(&words(line)).is_err();
+    let fails = |line| rewrite(&SERVE, &words(line)).is_err();
     assert!(fails("--served-model-name x"));
     assert!(fails("--port 1 --served_model_name=x"));
     assert!(!fails("m --served-model-name x"));
@@ -45,7 +46,7 @@ fn optimization_levels() {
 
 #[test]
 fn help_words_are_taken_out() {
-    let out = rewrite(&words("m --help=Max_Model")).expect("good");
+    let out = rewrite(&SERVE, &words("m --help=Max_Model")).expect("good");
     assert_eq!(out.args, ["m", "--help"]);
     assert_eq!(out.help_about.as_deref(), Some("max-model"));
 }
@@ -60,13 +61,13 @@ fn dotted_keys_become_one_object_at_the_end() {
         args("--port=1.5 -0.5 --watermark -.5"),
         ["--port=1.5", "-0.5", "--watermark", "-.5"]
     );
-    let error = rewrite(&words("m --j.a")).expect_err("no value");
+    let error = rewrite(&SERVE, &words("m --j.a")).expect_err("no value");
     assert_eq!(error, Failure::usage("argument --j.a: expected one argument"));
 }
 
 #[test]
 fn duplicates_are_said() {
-    let warnings = |line| rewrite(&words(line)).expect("good").warnings;
+    let warnings = |line| rewrite(&SERVE, &words(line)).expect("good").warnings;
     assert_eq!(warnings("m --port 1 --port=2 --port 3"), ["Found duplicate keys --port"]);
     assert_eq!(warnings("m --j.a 1 --j.a 2"), ["Found duplicate keys --j.a"]);
     assert_eq!(warnings("m --j.a.b 1 --j.a.c 2"), [""; 0]);
@@ -81,10 +82,10 @@ fn a_configuration_file_goes_behind_the_model() {
     let with_model = args(&format!("m --seed 1 --config {path} --port 2"));
     assert_eq!(with_model, ["m", "--port", "1", "--seed", "1", "--port", "2"]);
     assert_eq!(args(&format!("m --config={path}")), ["m", "--port", "1"]);
-    let error = rewrite(&words(&format!("--config {path}"))).expect_err("no model");
+    let error = rewrite(&SERVE, &words(&format!("--config {path}"))).expect_err("no model");
     assert!(matches!(error, Failure::Invalid(text) if text.starts_with("No model specified!")));
     std::fs::write(path, "model: x\n").expect("written");
     assert_eq!(args(&format!("--seed 1 --config {path}")), ["--model", "x", "--seed", "1"]);
-    let twice = rewrite(&words(&format!("m --config {path} --config {path}")));
+    let twice = rewrite(&SERVE, &words(&format!("m --config {path} --config {path}")));
     assert!(matches!(twice, Err(Failure::Invalid(text)) if text.starts_with("More than one")));
 }

@@ -3,8 +3,9 @@
 use super::Kind::*;
 use super::*;
 
-pub(super) const FRONTEND: &[Flag] = &[
-    later("--lora-modules", Texts, NONE, NOT_YET).optional(),
+/// The OpenAI API.
+pub(super) const API: &[Flag] = &[
+    later("--lora-modules", Texts, NONE, LORA_ADAPTERS).optional(),
     flag("--chat-template", Text, NONE)
         .optional()
         .help("A Jinja chat template, as a file or as text, in place of the model's own."),
@@ -13,7 +14,8 @@ pub(super) const FRONTEND: &[Flag] = &[
         .help("How the template gets content: as parts, as text, or as it looks like it wants it."),
     flag("--trust-request-chat-template", Toggle, OFF)
         .help("Let requests bring a chat template of their own; it runs in a sandbox."),
-    later("--trust-request-mm-kwargs", Toggle, OFF, OTHER_MODELS),
+    flag("--trust-request-mm-kwargs", Toggle, OFF)
+        .help("Accept arguments for media with a request; otherwise they are a 400."),
     flag("--default-chat-template-kwargs", Json, NONE)
         .help("JSON object of variables for the chat template; those of a request win."),
     flag("--response-role", Text, text("assistant")).help("The role that chat replies carry."),
@@ -51,12 +53,12 @@ pub(super) const FRONTEND: &[Flag] = &[
     ),
     flag("--enable-log-deltas", Toggle, ON)
         .help("With --enable-log-outputs, log each piece of a stream too, not only its whole."),
-    later("--cohere-is-reasoning-model", Toggle, ON, OTHER_MODELS),
-    later("--cohere-format", Text, text("cmd4"), OTHER_MODELS),
+    hint("--cohere-is-reasoning-model", Toggle, ON, OTHER_MODELS),
+    hint("--cohere-format", Text, text("cmd4"), OTHER_MODELS),
     flag("--anthropic-disabled-thinking-effort", Text, text("auto"))
-        .choices(&["auto", "none", "low", "medium", "high", "xhigh", "max"])
+        .choices(&["auto", "high", "low", "max", "medium", "none", "xhigh"])
         .help("The reasoning_effort that /v1/messages asks for when thinking is disabled."),
-    later("--log-error-stack", Toggle, OFF, NOT_YET),
+    hint("--log-error-stack", Toggle, OFF, ONE_PROCESS),
     later("--tokens-only", Toggle, OFF, NOT_YET),
     flag("--enable-scale-out", Toggle, OFF)
         .help("Answer what routers ask: /render and /derender of an API, /inference/v1."),
@@ -68,15 +70,19 @@ pub(super) const FRONTEND: &[Flag] = &[
     flag("--fingerprint-value", Text, NONE)
         .optional()
         .help("The fingerprint of `--fingerprint-mode custom`."),
+];
+
+/// The HTTP server.
+pub(super) const SERVER: &[Flag] = &[
     flag("--host", Text, NONE)
         .optional()
         .help("The address to listen on; all IPv4 interfaces when not given."),
     flag("--port", Int, int(8000)).help("The TCP port to listen on; 0 takes a free one."),
     later("--grpc-port", Int, NONE, NO_GRPC).optional(),
-    later("--data-parallel-supervisor-port", Int, int(9256), ONE_DEVICE),
-    later("--dp-supervisor-probe-interval-s", Float, float(5.0), ONE_DEVICE),
-    later("--dp-supervisor-probe-timeout-s", Float, float(5.0), ONE_DEVICE),
-    later("--dp-supervisor-probe-failure-threshold", Int, int(3), ONE_DEVICE),
+    hint("--data-parallel-supervisor-port", Int, int(9256), ONE_DEVICE),
+    hint("--dp-supervisor-probe-interval-s", Float, float(5.0), ONE_DEVICE),
+    hint("--dp-supervisor-probe-timeout-s", Float, float(5.0), ONE_DEVICE),
+    hint("--dp-supervisor-probe-failure-threshold", Int, int(3), ONE_DEVICE),
     flag("--uds", Text, NONE)
         .optional()
         .help("The path of a Unix socket to listen on, in place of host and port."),
@@ -125,5 +131,5 @@ pub(super) const FRONTEND: &[Flag] = &[
     flag("--h11-max-header-count", Int, int(256)).help("Headers that a request may have."),
     flag("--enable-offline-docs", Toggle, OFF)
         .help("Show /docs with nothing from other servers; no /redoc."),
-    later("--enable-flash-late-interaction", Toggle, ON, OTHER_MODELS),
+    hint("--enable-flash-late-interaction", Toggle, ON, OTHER_MODELS),
 ];

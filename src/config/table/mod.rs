@@ -1,11 +1,18 @@
 //! Every flag of `vllm serve` 0.32, and Glassbox's own: one entry each, in vLLM's order.
 //!
-//! The order decides how an ambiguous abbreviation lists its candidates. A flag is either built,
-//! and then has a help text and a reader in `settings`, or it is recognised and refused with the
-//! reason, unless it asks for what happens anyway (`--tensor-parallel-size 1`).
+//! The order decides how an ambiguous abbreviation lists its candidates. A flag is built, and then
+//! has a help text and a reader in `settings`; or it is a hint that changes nothing here, which is
+//! said at start; or it would change results or hardware, and is refused with the reason unless it
+//! asks for what happens anyway (`--tensor-parallel-size 1`).
 
 mod adapters;
+mod batch;
+mod bench;
+mod bench_data;
+mod bench_engine;
 mod cache;
+mod client;
+mod command;
 mod engine;
 mod frontend;
 mod glassbox;
@@ -13,6 +20,8 @@ mod model;
 mod options;
 mod parallel;
 mod scheduler;
+
+pub(super) use command::{BENCHES, COMMANDS, Command, SERVE};
 
 /// How many values a flag takes and what they are. A flag that is `optional` also takes the empty
 /// string and `None` for null.
@@ -33,10 +42,16 @@ pub(super) enum Kind {
     Json,
     /// One or more texts.
     Texts,
+    /// Any number of texts.
+    AnyTexts,
     /// A text, or nothing at all for `true`.
     MaybeText,
     /// A text; each occurrence adds one.
     Append,
+    /// One or more integers.
+    Ints,
+    /// A text in any case, with dashes or underscores.
+    Name,
 }
 
 /// What a flag is when it is not given.
@@ -55,7 +70,11 @@ pub(super) enum Status {
     Built {
         help: &'static str,
     },
-    /// Known, but only its default is accepted.
+    /// Accepted, since it changes no result; said once at start, with the reason.
+    Hint {
+        why: &'static str,
+    },
+    /// Known, but only what happens anyway may be asked for.
     Refused {
         why: &'static str,
     },
@@ -66,6 +85,8 @@ pub(super) enum Status {
 pub(super) struct Flag {
     /// With its dashes.
     pub name: &'static str,
+    /// A short spelling that stands before the name.
+    pub letter: Option<&'static str>,
     /// Other spellings, mostly short ones.
     pub aliases: &'static [&'static str],
     pub kind: Kind,
@@ -73,6 +94,8 @@ pub(super) struct Flag {
     /// Empty when any value goes.
     pub choices: &'static [&'static str],
     pub default: Default,
+    /// Other values that ask for what happens anyway.
+    pub same: &'static [&'static str],
     pub status: Status,
 }
 
@@ -92,6 +115,16 @@ impl Flag {
         self
     }
 
+    const fn letter(mut self, letter: &'static str) -> Self {
+        self.letter = Some(letter);
+        self
+    }
+
+    const fn same(mut self, same: &'static [&'static str]) -> Self {
+        self.same = same;
+        self
+    }
+
     const fn help(mut self, help: &'static str) -> Self {
         self.status = Status::Built { help };
         self
@@ -104,7 +137,8 @@ impl Flag {
 
     /// All spellings, in argparse's order.
     pub fn spellings(&self) -> Vec<String> {
-        let mut all = vec![self.name.to_owned()];
+        let mut all: Vec<String> = self.letter.iter().map(|&letter| letter.to_owned()).collect();
+        all.push(self.name.to_owned());
         all.extend(self.negation());
         all.extend(self.aliases.iter().map(|&alias| alias.to_owned()));
         all
@@ -126,12 +160,28 @@ impl Flag {
 
 const fn flag(name: &'static str, kind: Kind, default: Default) -> Flag {
     let status = Status::Built { help: "" };
-    Flag { name, aliases: &[], kind, optional: false, choices: &[], default, status }
+    Flag {
+        name,
+        letter: None,
+        aliases: &[],
+        kind,
+        optional: false,
+        choices: &[],
+        default,
+        same: &[],
+        status,
+    }
 }
 
 const fn later(name: &'static str, kind: Kind, default: Default, why: &'static str) -> Flag {
     let mut flag = flag(name, kind, default);
     flag.status = Status::Refused { why };
+    flag
+}
+
+const fn hint(name: &'static str, kind: Kind, default: Default, why: &'static str) -> Flag {
+    let mut flag = flag(name, kind, default);
+    flag.status = Status::Hint { why };
     flag
 }
 
@@ -151,7 +201,8 @@ const fn text(value: &'static str) -> Default {
     Default::Text(value)
 }
 
-// Why a flag is refused; each ends the sentence "not supported: …".
+// Why a flag is refused or changes nothing; each ends the sentence "not supported: …" or "changes
+// nothing: …".
 const NOT_YET: &str = "this part of vLLM is not in this version of Glassbox";
 const ONE_DEVICE: &str = "a Glassbox process runs one model on one device; scale out by pods";
 const OTHER_MODELS: &str = "it is for models that Glassbox does not serve (only dense Qwen3)";
@@ -162,51 +213,16 @@ const OFFLOAD: &str = "Glassbox does not move weights or KV blocks off the devic
 const LOADER: &str =
     "Glassbox reads each tensor of a safetensors file once, as the backend packs it";
 const SPEC: &str = "Glassbox does not speculate";
+const LORA_ADAPTERS: &str = "Glassbox serves no LoRA adapters";
+const ONE_PROCESS: &str = "one process with a thread for each core reads, renders and computes";
+const NEVER_WAITS: &str = "the engine never waits for a reply to be written";
+const MEDIA_DATA: &str = "prompts are text; Glassbox serves no media, adapters or embeddings";
+const DOWNLOADS: &str =
+    "no data set is downloaded; give a file with --dataset-name custom or sharegpt";
+const IN_MEMORY: &str = "replies are kept in memory until they are written";
+const NO_METRICS: &str = "a batch ends with its last reply, and /metrics with it";
+const ENGINE_ALONE: &str = "token ids go to the engine and come back, whatever this says";
+const STREAMS: &str = "without streams there are no times to measure";
+const CHECKED_TLS: &str = "certificates are always checked";
+const NO_PLOTS: &str = "Glassbox draws no plots; --save-detailed has the data";
 const NO_GRPC: &str = "Glassbox speaks HTTP only";
-
-/// A titled part of the help.
-pub(super) struct Group {
-    pub title: &'static str,
-    pub about: &'static str,
-    pub flags: &'static [Flag],
-}
-
-const fn group(title: &'static str, about: &'static str, flags: &'static [Flag]) -> Group {
-    Group { title, about, flags }
-}
-
-/// All groups, in the order of vLLM's help.
-pub(super) static GROUPS: &[Group] = &[
-    group("options", "The process itself.", options::OPTIONS),
-    group("Frontend", "The HTTP server and the OpenAI API.", frontend::FRONTEND),
-    group("ModelConfig", "The model and its tokenizer.", model::MODEL),
-    group("LoadConfig", "How weights are found and read.", model::LOAD),
-    group("AttentionConfig", "vLLM's attention kernels.", model::ATTENTION),
-    group("MambaConfig", "State-space models.", model::MAMBA),
-    group("StructuredOutputsConfig", "Grammars and reasoning.", model::STRUCTURED_OUTPUTS),
-    group("ParallelConfig", "One model over many devices.", parallel::PARALLEL),
-    group("CacheConfig", "The KV cache.", cache::CACHE),
-    group("OffloadConfig", "Weights outside the device.", cache::OFFLOAD_GROUP),
-    group("MultiModalConfig", "Images, audio and video.", adapters::MULTI_MODAL),
-    group("LoRAConfig", "Adapters.", adapters::LORA),
-    group("LoggingConfig", "What is logged.", scheduler::LOGGING),
-    group("ObservabilityConfig", "Metrics and traces.", scheduler::OBSERVABILITY),
-    group("SchedulerConfig", "Which requests take part in a step.", scheduler::SCHEDULER),
-    group("CompilationConfig", "vLLM's graph capture.", engine::COMPILATION),
-    group("KernelConfig", "vLLM's choice of kernels.", engine::KERNEL),
-    group("VllmConfig", "Whole configurations as JSON.", engine::VLLM),
-    group("Glassbox", "What vLLM has no name for.", glassbox::GLASSBOX),
-];
-
-/// All flags, in order.
-pub(super) fn flags() -> impl Iterator<Item = &'static Flag> {
-    GROUPS.iter().flat_map(|group| group.flags)
-}
-
-/// The flag with this exact name.
-///
-/// # Panics
-/// When the table has none: a mistake in the program.
-pub(super) fn named(name: &str) -> &'static Flag {
-    flags().find(|flag| flag.name == name).unwrap_or_else(|| panic!("no flag {name}"))
-}

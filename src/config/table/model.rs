@@ -6,32 +6,39 @@ use super::*;
 pub(super) const MODEL: &[Flag] = &[
     flag("--model", Text, text("Qwen/Qwen3-0.6B"))
         .help("The model. Prefer to give it without a flag."),
-    later("--runner", Text, text("auto"), OTHER_MODELS),
-    later("--convert", Text, text("auto"), OTHER_MODELS),
+    later("--runner", Text, text("auto"), OTHER_MODELS)
+        .same(&["generate"])
+        .choices(&["auto", "draft", "generate", "pooling"]),
+    later("--convert", Text, text("auto"), OTHER_MODELS)
+        .same(&["none"])
+        .choices(&["auto", "classify", "embed", "none"]),
     flag("--tokenizer", Text, NONE)
         .help("Folder or hub id of the tokenizer; the model's own when not given."),
-    later("--tokenizer-mode", Text, text("auto"), OTHER_MODELS),
-    later("--trust-remote-code", Toggle, OFF, PYTHON),
+    later("--tokenizer-mode", Text, text("auto"), OTHER_MODELS).same(&["hf", "slow"]),
+    hint("--trust-remote-code", Toggle, OFF, PYTHON),
     flag("--dtype", Text, text("auto"))
         .choices(&["auto", "bfloat16", "float", "float16", "float32", "half"])
         .help("Type of the weights: auto or bfloat16, the one that Glassbox computes in."),
     flag("--seed", Int, int(0))
         .help("Seed of the engine's random numbers, for requests that bring none."),
-    later("--hf-config-path", Text, NONE, NOT_YET).optional(),
-    later("--allowed-local-media-path", Text, text(""), OTHER_MODELS),
-    later("--allowed-media-domains", Texts, NONE, OTHER_MODELS).optional(),
+    flag("--hf-config-path", Text, NONE)
+        .optional()
+        .help("Folder or hub id whose config.json is read in place of the model's own."),
+    hint("--allowed-local-media-path", Text, text(""), OTHER_MODELS),
+    hint("--allowed-media-domains", Texts, NONE, OTHER_MODELS).optional(),
     flag("--revision", Text, NONE)
         .optional()
         .help("Branch, tag or commit of the model on the hub."),
-    later("--code-revision", Text, NONE, PYTHON).optional(),
-    later("--tokenizer-revision", Text, NONE, NOT_YET).optional(),
+    hint("--code-revision", Text, NONE, PYTHON).optional(),
+    flag("--tokenizer-revision", Text, NONE)
+        .optional()
+        .help("Branch, tag or commit of the tokenizer; that of the model when not given."),
     flag("--max-model-len", LengthOrAuto, NONE)
         .help("Most tokens of prompt and output together; auto or -1: what fits in the KV cache."),
     later("--quantization", Text, NONE, QUANT).optional().also(&["-q"]),
     later("--quantization-config", Json, NONE, QUANT).optional(),
-    later("--allow-deprecated-quantization", Toggle, OFF, QUANT),
-    flag("--enforce-eager", Toggle, OFF)
-        .help("A hint to do without captured graphs; the CPU backend never uses any."),
+    hint("--allow-deprecated-quantization", Toggle, OFF, QUANT),
+    hint("--enforce-eager", Toggle, OFF, KERNELS),
     later("--enable-return-routed-experts", Toggle, OFF, OTHER_MODELS),
     later("--return-sampling-mask", Toggle, OFF, NOT_YET),
     flag("--max-logprobs", Int, int(20))
@@ -39,34 +46,35 @@ pub(super) const MODEL: &[Flag] = &[
     flag("--logprobs-mode", Text, text("raw_logprobs"))
         .choices(&["processed_logits", "processed_logprobs", "raw_logits", "raw_logprobs"])
         .help("Only raw_logprobs: log-probabilities before penalties and temperature."),
-    later("--use-fp64-gumbel", Toggle, OFF, KERNELS),
+    hint("--use-fp64-gumbel", Toggle, OFF, KERNELS),
     later("--enable-trace-replay", Toggle, OFF, NOT_YET),
-    later("--disable-sliding-window", Toggle, OFF, OTHER_MODELS),
-    later("--disable-cascade-attn", Toggle, NONE, KERNELS),
+    hint("--disable-sliding-window", Toggle, OFF, OTHER_MODELS),
+    hint("--disable-cascade-attn", Toggle, NONE, KERNELS),
     later("--skip-tokenizer-init", Toggle, OFF, NOT_YET),
     later("--enable-prompt-embeds", Toggle, OFF, NOT_YET),
     flag("--served-model-name", Texts, NONE)
         .optional()
         .help("Names that requests may use; replies and metrics show the first."),
-    later("--config-format", Text, text("auto"), OTHER_MODELS),
+    later("--config-format", Text, text("auto"), OTHER_MODELS).same(&["hf"]),
     flag("--hf-token", MaybeText, NONE)
         .help("Token for the hub; without a value, the one stored on this machine."),
-    later("--hf-overrides", Json, NONE, NOT_YET),
+    flag("--hf-overrides", Json, NONE)
+        .help("JSON object of keys that win over those of config.json."),
     later("--model-class-overrides", Json, NONE, PYTHON),
-    later("--pooler-config", Json, NONE, OTHER_MODELS).optional(),
+    hint("--pooler-config", Json, NONE, OTHER_MODELS).optional(),
     flag("--generation-config", Text, text("auto"))
         .help("Source of default sampling parameters: auto (the model), vllm (none), or a folder."),
     flag("--override-generation-config", Json, NONE)
         .help("JSON object of sampling parameters that win over the generation config."),
     flag("--enable-sleep-mode", Toggle, OFF).help("Let /sleep give memory back to the system."),
-    later("--sleep-mode-offload-cudagraph", Toggle, OFF, KERNELS),
+    hint("--sleep-mode-offload-cudagraph", Toggle, OFF, KERNELS),
     later("--sleep-preserve-parameter-names", Texts, NONE, NOT_YET),
-    later("--enable-cumem-allocator", Toggle, OFF, KERNELS),
-    later("--enable-nccl-comm-suspend", Toggle, OFF, ONE_DEVICE),
-    later("--model-impl", Text, text("auto"), PYTHON),
+    hint("--enable-cumem-allocator", Toggle, OFF, KERNELS),
+    hint("--enable-nccl-comm-suspend", Toggle, OFF, ONE_DEVICE),
+    hint("--model-impl", Text, text("auto"), PYTHON),
     later("--logits-processors", Texts, NONE, PYTHON).optional(),
     later("--io-processor-plugin", Text, NONE, PYTHON).optional(),
-    later("--renderer-num-workers", Int, int(1), NOT_YET),
+    hint("--renderer-num-workers", Int, int(1), ONE_PROCESS),
 ];
 
 pub(super) const LOAD: &[Flag] = &[
@@ -75,23 +83,30 @@ pub(super) const LOAD: &[Flag] = &[
     flag("--download-dir", Text, NONE)
         .optional()
         .help("Where to store what comes from the hub, in place of the hub cache."),
-    later("--safetensors-load-strategy", Text, NONE, LOADER).optional(),
-    later("--safetensors-prefetch-num-threads", Int, int(8), LOADER),
-    later("--safetensors-prefetch-block-size", HumanInt, int(16777216), LOADER),
-    later("--model-loader-extra-config", Json, NONE, LOADER),
-    later("--ignore-patterns", Texts, NONE, LOADER),
-    later("--use-tqdm-on-load", Toggle, ON, LOADER),
-    later("--pt-load-map-location", Text, text("cpu"), PYTHON),
+    hint("--safetensors-load-strategy", Text, NONE, LOADER)
+        .optional()
+        .choices(&["eager", "lazy", "prefetch", "torchao"]),
+    hint("--safetensors-prefetch-num-threads", Int, int(8), LOADER),
+    hint("--safetensors-prefetch-block-size", HumanInt, int(16777216), LOADER),
+    hint("--model-loader-extra-config", Json, NONE, LOADER),
+    hint("--ignore-patterns", Texts, NONE, LOADER),
+    hint("--use-tqdm-on-load", Toggle, ON, LOADER),
+    hint("--pt-load-map-location", Text, text("cpu"), PYTHON),
 ];
 
 pub(super) const ATTENTION: &[Flag] =
-    &[later("--attention-backend", Text, NONE, KERNELS).optional()];
+    &[hint("--attention-backend", Text, NONE, KERNELS).optional()];
 
 pub(super) const MAMBA: &[Flag] = &[
-    later("--mamba-backend", Text, text("triton"), OTHER_MODELS),
-    later("--mamba-ssu-algorithm", Text, NONE, OTHER_MODELS).optional(),
-    later("--enable-mamba-cache-stochastic-rounding", Toggle, OFF, OTHER_MODELS),
-    later("--mamba-cache-philox-rounds", Int, int(0), OTHER_MODELS),
+    hint("--mamba-backend", Text, text("triton"), OTHER_MODELS),
+    hint("--mamba-ssu-algorithm", Text, NONE, OTHER_MODELS).optional().choices(&[
+        "auto",
+        "horizontal",
+        "simple",
+        "vertical",
+    ]),
+    hint("--enable-mamba-cache-stochastic-rounding", Toggle, OFF, OTHER_MODELS),
+    hint("--mamba-cache-philox-rounds", Int, int(0), OTHER_MODELS),
 ];
 
 pub(super) const STRUCTURED_OUTPUTS: &[Flag] = &[

@@ -26,6 +26,7 @@ pub struct Snapshot<'a> {
     pub finished: Finished,
     /// Requests refused because of `--max-num-queued-reqs`.
     pub rejected_reqs: u64,
+    pub rejected_tokens: u64,
     pub step_histograms: Steps<'a>,
     pub sleep: SleepState,
 }
@@ -60,6 +61,7 @@ impl<'a> Snapshot<'a> {
             steps: 0,
             finished: Finished::default(),
             rejected_reqs: 0,
+            rejected_tokens: 0,
             step_histograms,
             sleep: SleepState::Awake,
         }
@@ -234,7 +236,10 @@ impl EnginePage<'_> {
         let requests = [model, ("reason", "max_num_queued_reqs")];
         let tokens = [model, ("reason", "max_num_queued_tokens")];
         let help = "Requests refused because too much was in flight.";
-        let series = [self.counted(&requests, self.now.rejected_reqs), self.counted(&tokens, 0)];
+        let series = [
+            self.counted(&requests, self.now.rejected_reqs),
+            self.counted(&tokens, self.now.rejected_tokens),
+        ];
         self.page.counter("vllm:admission_rejections", help, &series);
     }
 

@@ -150,7 +150,7 @@ fn gauges_and_counters_say_what_the_engine_says() {
         now.kv_cache_usage = 0.25;
         (now.prompt_tokens, now.prompt_tokens_cached) = (100, 40);
         (now.prefix_cache_queries, now.prefix_cache_hits) = (110, 50);
-        now.rejected_reqs = 4;
+        (now.rejected_reqs, now.rejected_tokens) = (4, 5);
         now.finished.length = 9;
     });
     for (name, wanted) in [
@@ -176,6 +176,8 @@ fn gauges_and_counters_say_what_the_engine_says() {
     assert_eq!(value(&page, &format!("vllm:request_success_total{ended}")), 9.0);
     let refused = "{model_name=\"m\",reason=\"max_num_queued_reqs\"}";
     assert_eq!(value(&page, &format!("vllm:admission_rejections_total{refused}")), 4.0);
+    let refused = "{model_name=\"m\",reason=\"max_num_queued_tokens\"}";
+    assert_eq!(value(&page, &format!("vllm:admission_rejections_total{refused}")), 5.0);
 }
 
 #[test]

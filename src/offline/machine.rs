@@ -18,6 +18,7 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// Nothing is measured yet. `dot_products` says that there are AVX-512-BF16 instructions.
     pub fn new(threads: usize, dot_products: bool) -> Self {
         // 1 GiB, in huge pages as weights are: far more than any cache.
         let mut memory: Vec<u64> = Vec::with_capacity(1 << 27);
