@@ -85,6 +85,7 @@ impl Offline {
             cache_salt: None,
             session: None,
             reports_prefix: false,
+            constraint: None,
             timeline: SharedTimeline::new(self.handle.clock().now(), TimelineRoom::default()),
         }
     }
