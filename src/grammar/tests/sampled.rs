@@ -55,8 +55,12 @@ fn finished(schema: &Value, grammar: &CompiledGrammar, seeds: u64) -> usize {
     let mut finished = 0;
     for seed in 1..=seeds {
         let Some(text) = sample(grammar, &mut Dice(seed * 0x9e37_79b9)) else { continue };
-        let value: Value = serde_json::from_str(&text)
-            .unwrap_or_else(|error| panic!("{text:?} of {schema} is no JSON: {error}"));
+        let value: Value = match serde_json::from_str(&text) {
+            Ok(value) => value,
+            // JSON bounds no number; this reader does.
+            Err(error) if error.to_string().starts_with("number out of range") => continue,
+            Err(error) => panic!("{text:?} of {schema} is no JSON: {error}"),
+        };
         assert!(validator.is_valid(&value), "{text} does not keep to {schema}");
         finished += 1;
     }
