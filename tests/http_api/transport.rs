@@ -114,7 +114,12 @@ fn describes_what_it_answers() {
         for (method, operation) in methods.as_object().unwrap() {
             ids.push(operation["operationId"].as_str().unwrap().to_owned());
             let reply = server.send(&method.to_uppercase(), path, &[], None);
-            assert!(![404, 405].contains(&reply.status), "{method} {path}: {reply:?}");
+            // Nothing goes by the name of a parameter; the endpoint says that, not the router.
+            let is_found = match path.contains('{') {
+                true => reply.body.contains("Response with id '{response_id}' not found."),
+                false => ![404, 405].contains(&reply.status),
+            };
+            assert!(is_found, "{method} {path}: {reply:?}");
         }
     }
     ids.sort();

@@ -159,7 +159,10 @@ impl Json {
             Self::Null => Value::Null,
             Self::Bool(value) => Value::Bool(*value),
             Self::Int(Int::Small(value)) => Value::from(*value),
-            Self::Int(big) => Value::from(big.as_f64().unwrap_or(f64::MAX)),
+            Self::Int(big) => match big.to_string().parse::<u64>() {
+                Ok(value) => Value::from(value),
+                Err(_) => Value::from(big.as_f64().unwrap_or(f64::MAX)),
+            },
             Self::Float(value) => Value::from(*value),
             Self::Str(text) => Value::from(text.as_str()),
             Self::List(items) => items.iter().map(Self::to_value).collect(),
