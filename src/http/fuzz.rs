@@ -2,7 +2,10 @@
 
 use super::arguments;
 use super::json;
-use super::request::{ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest};
+use super::request::{
+    ChatRequest, CompletionRequest, DetokenizeRequest, MessagesRequest, ResponsesRequest,
+    TokenizeRequest,
+};
 use super::respond;
 use super::schema::{Field, Schema, optional};
 use super::tls;
@@ -22,6 +25,16 @@ pub fn chat(body: &[u8]) -> Option<u16> {
 /// The same for a completion.
 pub fn completions(body: &[u8]) -> Option<u16> {
     refused(body, CompletionRequest::new)
+}
+
+/// The same for Anthropic's messages.
+pub fn messages(body: &[u8]) -> Option<u16> {
+    refused(body, MessagesRequest::new)
+}
+
+/// The same for the Responses API.
+pub fn responses(body: &[u8]) -> Option<u16> {
+    refused(body, ResponsesRequest::new)
 }
 
 /// The same for `/tokenize`.

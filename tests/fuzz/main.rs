@@ -1,11 +1,12 @@
 //! A fuzz target for each parser of what others send: `GLASSBOX_FUZZ_SECONDS` for each (a fraction
 //! of a second by default), seeds from `corpus/<target>/`, mutated without end.
 //!
-//! What must hold is in [`targets`]: no panic, bounded time, and whatever else can be said of any
+//! What must hold is in [`targets`] and [`outputs`]: no panic, bounded time, and whatever else can be said of any
 //! input. An input that breaks it is written to the temporary folder; once fixed, it moves into the
 //! corpus, whose files are run as they are before anything is mutated.
 
 mod mutate;
+mod outputs;
 mod targets;
 
 use mutate::Mutator;
@@ -80,6 +81,26 @@ fn chat() {
 #[test]
 fn completions() {
     fuzz("completions", targets::completions);
+}
+
+#[test]
+fn messages() {
+    fuzz("messages", targets::messages);
+}
+
+#[test]
+fn responses() {
+    fuzz("responses", targets::responses);
+}
+
+#[test]
+fn output() {
+    fuzz("output", outputs::output);
+}
+
+#[test]
+fn grammar() {
+    fuzz("grammar", outputs::grammar);
 }
 
 #[test]

@@ -41,6 +41,14 @@ pub fn completions(input: &[u8]) {
     check_status(http::fuzz::completions(input));
 }
 
+pub fn messages(input: &[u8]) {
+    check_status(http::fuzz::messages(input));
+}
+
+pub fn responses(input: &[u8]) {
+    check_status(http::fuzz::responses(input));
+}
+
 pub fn tokenize(input: &[u8]) {
     check_status(http::fuzz::tokenize(input));
     check_status(http::fuzz::detokenize(input));

@@ -92,6 +92,8 @@ def logprobs(want, have, path, text, out):
         prompt_logprobs(want, have, path, out)
     elif list(want) != list(have):
         out.append(f"{path}: keys {list(have)}, vLLM has {list(want)}")
+    elif "content" in want and None in (want["content"], have["content"]):
+        differences(want["content"], have["content"], f"{path}.content", text, out)
     elif "content" in want:
         if len(want["content"]) != len(have["content"]) and text == "greedy":
             out.append(f"{path}.content: {len(have['content'])} tokens, not {len(want['content'])}")
