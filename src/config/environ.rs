@@ -5,11 +5,12 @@
 const KNOWN: &str = include_str!("env_names.txt");
 
 /// Those that are followed.
-const READ: [&str; 20] = [
+const READ: [&str; 21] = [
     "VLLM_ALLOW_LONG_MAX_MODEL_LEN",
     "VLLM_API_KEY",
     "VLLM_CONFIGURE_LOGGING",
     "VLLM_CPU_KVCACHE_SPACE",
+    "VLLM_ENABLE_RESPONSES_API_STORE",
     "VLLM_HOST_IP",
     "VLLM_HTTP_TIMEOUT_KEEP_ALIVE",
     "VLLM_KV_EVENTS_USE_INT_BLOCK_HASHES",

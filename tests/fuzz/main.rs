@@ -1,9 +1,9 @@
 //! A fuzz target for each parser of what others send: `GLASSBOX_FUZZ_SECONDS` for each (a fraction
 //! of a second by default), seeds from `corpus/<target>/`, mutated without end.
 //!
-//! What must hold is in [`targets`] and [`outputs`]: no panic, bounded time, and whatever else can be said of any
-//! input. An input that breaks it is written to the temporary folder; once fixed, it moves into the
-//! corpus, whose files are run as they are before anything is mutated.
+//! What must hold is in [`targets`] and [`outputs`]: no panic, bounded time, and whatever else can
+//! be said of any input. An input that breaks it is written to the temporary folder; once fixed, it
+//! moves into the corpus, whose files are run as they are before anything is mutated.
 
 mod mutate;
 mod outputs;

@@ -49,7 +49,8 @@ data:
   shared_prefix: {{num_groups: 4, num_prompts_per_group: 8, system_prompt_len: 64, question_len: 32,
                   output_len: 16}}
 load: {{type: constant, num_workers: 1, stages: [{{rate: 8, duration: 4}}]}}
-server: {{type: vllm, model_name: qwen3-tiny, base_url: "http://127.0.0.1:{port}", ignore_eos: true}}
+server:
+  {{type: vllm, model_name: qwen3-tiny, base_url: "http://127.0.0.1:{port}", ignore_eos: true}}
 tokenizer: {{pretrained_model_name_or_path: {model}}}
 storage: {{local_storage: {{path: {out}}}}}
 """

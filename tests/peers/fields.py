@@ -13,12 +13,15 @@ from cases import CASES, case  # noqa: E402
 from requests_base import cases as REQUESTS  # noqa: E402
 
 APART = {
+    "chat prompt_logprobs 20": "ranks that lie within the noise of bf16",
     "priority header 99999999999999999999": "vLLM crashes",
     "/inference/v1/generate trace_decode_token_ids=1": "vLLM crashes",
     "/v1/chat/completions/batch stream": "vLLM drops all text but the last piece",
     "/v1/chat/completions/batch response format bad": "another form of a schema's error",
     "/v1/chat/completions/batch response format list": "another form of a schema's error",
 }
+# Candidates of a beam, or ranks, that lie within the noise of bf16.
+NEAR = {"completions beam 4", "completions beam ends", "completions beam end shown"}
 
 
 def is_greedy(request):
@@ -35,15 +38,18 @@ def is_greedy(request):
     return not is_generated or isinstance(given, dict) and given.get("temperature") in (0, 1e-9)
 
 
+# What follows "hi" is a tie for this model: two tokens within the noise of bf16.
+PLAIN, FIRM = '"prompt": "hi"', '"prompt": "The capital of Japan is"'
+
 for request in REQUESTS:
     body = request["body"]
     case(
         "fields: " + request["name"],
         request["method"],
         request["path"],
-        None if body is None else body.encode(),
+        None if body is None else body.replace(PLAIN, FIRM).encode(),
         request["headers"],
-        "greedy" if is_greedy(request) else "free",
+        "greedy" if is_greedy(request) and request["name"] not in NEAR else "free",
         APART.get(request["name"]),
     )
 assert len(CASES) > 700

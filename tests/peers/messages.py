@@ -17,12 +17,9 @@ FLAGS = [
 ]
 # What differs, and why: features to come, and crashes of vLLM.
 APART = {
-    "/v1/messages schema": "structured output is to come",
-    "/v1/messages bad schema": "structured output is to come",
-    "/v1/messages two tools, one wanted": "structured output is to come",
-    "/v1/messages/render schema": "structured output is to come",
-    "/v1/messages/render tool_choice": "structured output is to come",
-    "/v1/messages/render named_tool": "structured output is to come",
+    "/v1/messages/render schema": "rendered parameters do not show grammars",
+    "/v1/messages/render tool_choice": "rendered parameters do not show grammars",
+    "/v1/messages/render named_tool": "rendered parameters do not show grammars",
     "/v1/messages/count_tokens no utf-8": "vLLM cannot write its own error about the name",
     "/v1/messages/count_tokens result_image_odd": "vLLM crashes (500)",
     "/v1/messages/count_tokens result_image_odd, tools": "vLLM crashes (500)",

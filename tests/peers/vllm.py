@@ -86,7 +86,7 @@ def sent(case):
     body = case["body"]
     try:
         body = json.loads(body) if isinstance(body, bytes) else body
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}
 

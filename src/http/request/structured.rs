@@ -108,8 +108,9 @@ pub fn check_structured_count(data: Fields<'_>, is_chat: bool) -> Result<(), Api
                        both.";
         return Err(ApiError::bad_request(message));
     }
-    match outputs.get("structural_tag").map(Json::as_str) {
-        Some(Some("") | None) => Err(invalid_tag("structured_outputs")),
+    let is_json = |text: &str| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    match outputs.get("structural_tag").map(|tag| tag.as_str().is_some_and(is_json)) {
+        Some(false) => Err(invalid_tag("structured_outputs")),
         _ => Ok(()),
     }
 }

