@@ -149,11 +149,22 @@ def follows_prefixes(gateway, pods, seed, gone=0):
     """
     for pod in pods:
         pod.wait_until_heard()
-    texts = [f"{seed} {n}: {TEXT * 12}" for n in range(8)]
-    first = [served_by(gateway, pods, text) for text in texts]
-    must(len(set(first)) == 2, f"both pods are used at first: {first}")
+    texts, first = spread(gateway, pods, seed)
     gateway.wait_for(all_resident(pods) + gone)
     goes_home(gateway, pods, texts, first)
+    return texts, first
+
+
+def spread(gateway, pods, seed):
+    """Long prompts and which pod answered each: eight, or more until each pod has some.
+
+    Nothing tells the picker yet where they belong, and it may like one pod better for a while.
+    """
+    texts, first = [], []
+    while len(texts) < 8 or len(set(first)) < 2:
+        must(len(texts) < 60, f"both pods are used at first: {first}")
+        texts.append(f"{seed} {len(texts)}: {TEXT * 12}")
+        first.append(served_by(gateway, pods, texts[-1]))
     return texts, first
 
 

@@ -11,7 +11,7 @@ import threading
 import time
 
 from checks import check, must
-from kv_events_chain import REDIAL, TEXT, Gateway, Pod, goes_home, served_by
+from kv_events_chain import REDIAL, TEXT, Gateway, Pod, goes_home, served_by, spread
 from server import free_port
 from telemetry_cases import MODEL
 
@@ -102,9 +102,7 @@ def settle(gateway, pods):
 
 def homes(gateway, pods, seed):
     """Long prompts, and which pod answered each; both did some."""
-    texts = [f"{seed} {n}: {TEXT * 12}" for n in range(8)]
-    first = [served_by(gateway, pods, text) for text in texts]
-    must(len(set(first)) == 2, f"both pods are used at first: {first}")
+    texts, first = spread(gateway, pods, seed)
     settle(gateway, pods)
     goes_home(gateway, pods, texts, first)
     return texts, first
