@@ -174,14 +174,18 @@ fn what_cannot_be_is_refused_with_the_words_of_vllm() {
         (json!({"regex": "(a"}), unclosed),
         (json!({"json": {"type": "foo"}}), "Grammar error: Invalid type: foo"),
         (json!({"json": "{"}), "Invalid JSON grammar specification."),
-        (
-            json!({"structural_tag": "x"}),
-            "Invalid grammar specification: Expecting value: line 1 column 1 (char 0)",
-        ),
     ] {
         let members = json!({"structured_outputs": constraint});
         complete(&server, members.clone()).assert_error(400, "BadRequestError", message);
         chat(&server, members).assert_error(400, "BadRequestError", message);
+    }
+    let members = json!({"structured_outputs": {"structural_tag": "x"}});
+    for reply in [complete(&server, members.clone()), chat(&server, members)] {
+        let error = &reply.json()["error"];
+        assert_eq!((reply.status, &error["param"]), (400, &json!("structured_outputs")));
+        let message = "Invalid structured_outputs structural_tag specification. \
+                       (parameter=structured_outputs)";
+        assert_eq!(error["message"], message);
     }
     // A stream's head is out before the engine's checks.
     let members = json!({"structured_outputs": {"json": {"type": "foo"}}, "stream": true});
