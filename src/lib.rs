@@ -14,7 +14,8 @@
 //!    never ends inside a character and stops at stop strings; [`http`] writes them to the socket.
 //!
 //! Beside the way, told by the engine and by [`http`] and never asked: [`telemetry`] (spans,
-//! metrics, log lines) and [`events`] (what the prefix cache holds, for routers).
+//! metrics, log lines) and [`events`] (what the prefix cache holds, for routers). [`transfer`]
+//! moves KV blocks between servers, for prompts that are computed here and continued there.
 //!
 //! Data flows one way. A room may use the rooms below it and the base ([`types`], [`error`],
 //! [`config`], [`model`]), never one above; `tests/layers.rs` checks it.
@@ -35,4 +36,5 @@ pub mod scheduler;
 pub mod serve;
 pub mod telemetry;
 pub mod text;
+pub mod transfer;
 pub mod types;

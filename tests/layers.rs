@@ -14,7 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["runner"],
     &["scheduler"],
     &["engine"],
-    &["text", "grammar", "telemetry", "events", "client"],
+    &["text", "grammar", "telemetry", "events", "client", "transfer"],
     &["http"],
     &["serve"],
     &["offline"],
@@ -22,7 +22,7 @@ const FLOORS: &[&[&str]] = &[
 
 /// The base: what every room may use, and all that side rooms may.
 const BASE: [&str; 4] = ["types", "error", "model", "config"];
-const SIDE_ROOMS: [&str; 5] = ["text", "grammar", "telemetry", "events", "client"];
+const SIDE_ROOMS: [&str; 6] = ["text", "grammar", "telemetry", "events", "client", "transfer"];
 
 fn floor(room: &str) -> Option<usize> {
     FLOORS.iter().position(|rooms| rooms.contains(&room))

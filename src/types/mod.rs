@@ -9,6 +9,7 @@ mod kv_event;
 mod output;
 mod sampling;
 mod timeline;
+mod transfer;
 
 pub use choices::{
     ContentFormat, HashAlgo, Policy, ReasoningEffort, ReasoningFormat, ToolFormat, ToolStrictLevel,
@@ -22,6 +23,10 @@ pub use sampling::{Repetition, SamplingParams, ThinkingBudget};
 pub use timeline::{
     Interval, PHASES, Phase, PhaseTimes, SharedTimeline, StepEvent, StepLog, Timeline,
     TimelineRoom, WaitReason, Waits,
+};
+pub use transfer::{
+    Granted, KvConnector, KvMemory, KvRegion, Lease, OnGranted, Pull, PullStats, RemoteBlocks,
+    TransferEvent,
 };
 
 /// An id in the model's vocabulary.

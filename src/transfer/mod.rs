@@ -1,0 +1,3 @@
+//! KV transfer between servers: vLLM's NixlConnector (pull), from the handshake to the bytes.
+
+pub mod transport;

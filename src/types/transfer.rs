@@ -1,0 +1,146 @@
+//! KV that moves between servers: what the engine and the connector tell each other.
+//!
+//! A prefill server (P) computes a prompt and keeps its blocks under a lease; a decode server (D)
+//! pulls them into blocks of its own and goes on from there. D reads; P only waits to be told.
+
+use super::{BlockId, RequestId};
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One region of KV memory: a layer of a contiguous `[num_blocks][block_len]` array. The address
+/// is of this process, or of the peer that the region was learnt from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KvRegion {
+    pub address: u64,
+    /// Bytes of one block.
+    pub block_len: usize,
+    /// Bytes from one block to the next; at least `block_len`.
+    pub stride: usize,
+    pub num_blocks: usize,
+}
+
+impl KvRegion {
+    /// Where a block is.
+    ///
+    /// # Panics
+    /// When the region has no such block.
+    pub fn block_address(&self, block: BlockId) -> u64 {
+        assert!((block as usize) < self.num_blocks, "block {block} of {}", self.num_blocks);
+        self.address + block as u64 * self.stride as u64
+    }
+
+    /// Bytes from the first block to the end of the last.
+    pub fn len(&self) -> usize {
+        self.num_blocks * self.stride
+    }
+
+    /// Whether it has no blocks.
+    pub fn is_empty(&self) -> bool {
+        self.num_blocks == 0
+    }
+}
+
+/// The KV pool of a backend, layer by layer, and what keeps it mapped.
+#[derive(Clone)]
+pub struct KvMemory {
+    /// Layer 0 first. All of one shape.
+    pub regions: Vec<KvRegion>,
+    /// Who may be asked for the memory as long as this lives.
+    pub owner: Arc<dyn Any + Send + Sync>,
+}
+
+impl fmt::Debug for KvMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KvMemory").field("regions", &self.regions).finish_non_exhaustive()
+    }
+}
+
+/// Blocks on P that a request may be continued from, as `kv_transfer_params` names them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RemoteBlocks {
+    /// P's engine.
+    pub engine_id: Arc<str>,
+    /// P's name for the request that computed them: what notifications name.
+    pub request_id: Arc<str>,
+    /// P's side channel.
+    pub host: Arc<str>,
+    pub port: u16,
+    /// Those that hold the prompt, in its order.
+    pub blocks: Vec<BlockId>,
+    /// Tokens whose KV they hold; `None` when P did not say.
+    pub num_tokens: Option<usize>,
+    /// When P may free them, in seconds of P's monotonic clock; `None` when P did not say.
+    pub expiry: Option<f64>,
+    /// A checksum of each block over all regions; empty when P made none.
+    pub checksums: Vec<u64>,
+}
+
+/// A pull that the engine asks for: the last blocks of `remote` go into `local`, one to one from
+/// the end.
+#[derive(Debug)]
+pub struct Pull {
+    pub id: RequestId,
+    pub remote: Arc<RemoteBlocks>,
+    pub local: Vec<BlockId>,
+}
+
+/// Blocks that P keeps for a peer.
+#[derive(Debug)]
+pub struct Lease {
+    /// P's name for the request.
+    pub request_id: Arc<str>,
+    pub blocks: Vec<BlockId>,
+}
+
+/// What a lease came to when it began.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Granted {
+    /// The earliest end, in seconds of this process's monotonic clock.
+    pub expiry: f64,
+    /// A checksum of each block, when they are wanted.
+    pub checksums: Vec<u64>,
+}
+
+/// Where the time and the bytes of a pull went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PullStats {
+    pub bytes: u64,
+    pub blocks: u32,
+    /// Spent on learning to know the peer; zero when it was known.
+    pub handshake: Duration,
+    /// From the start of the read to its end.
+    pub transfer: Duration,
+}
+
+/// What the connector tells the engine.
+#[derive(Debug)]
+pub enum TransferEvent {
+    /// A pull is over: its blocks are filled, or are left alone from here on and say nothing.
+    Pulled { id: RequestId, result: Result<PullStats, String> },
+    /// A lease is over: its blocks may be used again.
+    Released { request_id: Arc<str> },
+}
+
+/// Told once a lease is in force.
+pub type OnGranted = Box<dyn FnOnce(Granted) + Send>;
+
+/// The engine's way to the connector. Called on the engine thread: nothing here waits.
+pub trait KvConnector: Send {
+    /// A request came that will pull: its lease on P is kept alive from here on, until its pull is
+    /// over or it is discarded.
+    fn announce(&mut self, id: RequestId, remote: &Arc<RemoteBlocks>);
+
+    /// Reads blocks. Ends with one [`TransferEvent::Pulled`], also after `cancel`.
+    fn pull(&mut self, pull: Pull);
+
+    /// Nobody waits for a pull any more: it need not succeed, but its end must be told.
+    fn cancel(&mut self, id: RequestId);
+
+    /// An announced request will not pull: P may free its blocks.
+    fn discard(&mut self, id: RequestId, remote: &Arc<RemoteBlocks>);
+
+    /// Keeps blocks for a peer until [`TransferEvent::Released`].
+    fn lease(&mut self, lease: Lease, granted: OnGranted);
+}
