@@ -44,6 +44,8 @@ fn engine(seqs: usize) -> (Core, Vec<Generation>) {
         max_queued_tokens: usize::MAX,
         seed: 0,
         iteration_buckets: Vec::new(),
+        logprobs: Default::default(),
+        observation: Default::default(),
     };
     let sim = SimConfig { limits, step_time: Duration::ZERO, samples: true, fails_at: None };
     let (core, handle) = Core::new(config, Box::new(SimBackend::new(sim)), Clock::system());

@@ -94,6 +94,8 @@ impl Setting {
             max_queued_tokens: usize::MAX,
             seed: 0,
             iteration_buckets: Vec::new(),
+            logprobs: Default::default(),
+            observation: Default::default(),
         };
         Core::new(config, Box::new(backend), Clock::manual())
     }

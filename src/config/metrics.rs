@@ -35,6 +35,10 @@ const FAMILIES: [(&str, BucketFamily); 8] = [
 pub struct MetricsSettings {
     /// Bounds in place of the defaults: never empty, ascending, positive and finite.
     custom_buckets: Vec<(BucketFamily, Vec<f64>)>,
+    /// The share of KV blocks whose lives are measured, in (0, 1]; `None`: of none.
+    pub residency_sample: Option<f64>,
+    /// Whether the cost of steps is estimated.
+    pub estimates_costs: bool,
 }
 
 impl MetricsSettings {
@@ -95,7 +99,7 @@ pub(super) fn read(buckets: &Json, hidden_since: Option<&str>) -> Result<Metrics
         // vLLM 0.32 hides no metric, so there is none to show again; it checks the version too.
         check_version(version)?;
     }
-    Ok(MetricsSettings { custom_buckets: read_buckets(buckets)? })
+    Ok(MetricsSettings { custom_buckets: read_buckets(buckets)?, ..MetricsSettings::default() })
 }
 
 fn check_version(text: &str) -> Result<(), String> {

@@ -15,7 +15,7 @@ use super::transport;
 pub(super) use super::typed::{at_least, count, float, object, texts, texts_of_json};
 use super::value::Value;
 use crate::model::{GenerationSource, LoadFormat};
-use crate::types::{ContentFormat, HashAlgo, Policy, ReasoningEffort};
+use crate::types::{ContentFormat, HashAlgo, LogprobsMode, Policy, ReasoningEffort};
 use serde_json::Value as Json;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -112,12 +112,6 @@ fn model(raw: &Raw, env: &Env) -> Result<ModelSettings, String> {
              (checkpoints in float16 and float32 are converted when read); use auto or bfloat16"
         ));
     }
-    let mode = raw.text("--logprobs-mode").unwrap_or_default();
-    if mode != "raw_logprobs" {
-        return Err(format!(
-            "argument --logprobs-mode: {mode} is not supported: Glassbox reports raw_logprobs"
-        ));
-    }
     Ok(ModelSettings {
         served_names: if served.is_empty() { vec![model.clone()] } else { served },
         model,
@@ -146,6 +140,10 @@ fn model(raw: &Raw, env: &Env) -> Result<ModelSettings, String> {
             })?),
             None => None,
         },
+        logprobs_mode: raw
+            .text("--logprobs-mode")
+            .and_then(|name| LogprobsMode::named(&name))
+            .unwrap_or_default(),
     })
 }
 
@@ -320,6 +318,7 @@ fn logging(raw: &Raw, env: &Env) -> Result<LoggingSettings, String> {
         requests: request_log(raw)?,
         stats: !raw.is_on("--disable-log-stats"),
         stats_interval: env.log_stats_interval,
+        steps: raw.is_on("--enable-logging-iteration-details"),
     })
 }
 
@@ -328,7 +327,18 @@ fn metrics_settings(raw: &Raw) -> Result<metrics::MetricsSettings, String> {
         Value::Json(buckets) => buckets,
         _ => Json::Null,
     };
-    metrics::read(&buckets, raw.text("--show-hidden-metrics-for-version").as_deref())
+    let sample = float(raw, "--kv-cache-metrics-sample");
+    if !(sample > 0.0 && sample <= 1.0) {
+        return Err(format!(
+            "argument --kv-cache-metrics-sample: must be in (0, 1], not {}",
+            python::repr_float(sample)
+        ));
+    }
+    let mut settings =
+        metrics::read(&buckets, raw.text("--show-hidden-metrics-for-version").as_deref())?;
+    settings.residency_sample = raw.is_on("--kv-cache-metrics").then_some(sample);
+    settings.estimates_costs = raw.is_on("--enable-mfu-metrics");
+    Ok(settings)
 }
 
 fn request_log(raw: &Raw) -> Result<Option<RequestLogSettings>, String> {

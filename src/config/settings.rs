@@ -11,7 +11,7 @@ use super::parsers::ParserSettings;
 use super::structured::StructuredOutputSettings;
 use super::transport::TransportSettings;
 use crate::model::{GenerationSource, HubOptions, LoadFormat};
-use crate::types::{ContentFormat, HashAlgo, Policy, ReasoningEffort};
+use crate::types::{ContentFormat, HashAlgo, LogprobsMode, Policy, ReasoningEffort};
 use serde_json::{Map, Value as Json};
 use std::time::Duration;
 
@@ -69,6 +69,7 @@ pub struct ModelSettings {
     pub override_generation_config: Map<String, Json>,
     /// Most log-probabilities per token; `None` is no limit.
     pub max_logprobs: Option<u32>,
+    pub logprobs_mode: LogprobsMode,
 }
 
 /// `--max-model-len`.
@@ -210,6 +211,8 @@ pub struct LoggingSettings {
     /// Engine metrics and the regular statistics line.
     pub stats: bool,
     pub stats_interval: Duration,
+    /// A line for each step of the engine.
+    pub steps: bool,
 }
 
 /// How a line of the log is written.

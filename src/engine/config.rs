@@ -1,7 +1,8 @@
 //! What the engine is told at start.
 
+use super::estimate::ModelCosts;
 use crate::scheduler::SchedulerConfig;
-use crate::types::HashAlgo;
+use crate::types::{HashAlgo, LogprobsMode};
 
 /// Settings of the engine; the sizes of the KV pool come from its backend.
 #[derive(Clone, Debug)]
@@ -20,6 +21,29 @@ pub struct EngineConfig {
     pub seed: u64,
     /// Ascending bounds for the histogram of tokens a step; none is one bucket for all.
     pub iteration_buckets: Vec<f64>,
+    /// What log-probabilities are taken of.
+    pub logprobs: LogprobsMode,
+    pub observation: Observation,
+}
+
+/// What is measured only on demand.
+#[derive(Clone, Debug, Default)]
+pub struct Observation {
+    /// How long blocks keep what they hold.
+    pub residency: Option<ResidencySample>,
+    /// What steps cost.
+    pub costs: Option<ModelCosts>,
+    /// A line for each step, naming this device.
+    pub log_steps: Option<&'static str>,
+}
+
+/// Which blocks are followed, and how it is shown.
+#[derive(Clone, Debug)]
+pub struct ResidencySample {
+    /// In (0, 1].
+    pub share: f64,
+    /// Ascending seconds.
+    pub buckets: Vec<f64>,
 }
 
 /// How blocks are named.

@@ -4,10 +4,11 @@ use super::config::EngineConfig;
 use super::control::Control;
 use super::handle::{EngineHandle, NewRequest};
 use super::inbox::Message;
+use super::observe::StepObserver;
 use super::request::Request;
 use super::sampling::{RowResult, Sampling, count_sample, prepare_masks, take_sample};
 use super::status::Status;
-use crate::kv::{BlockHasher, KvCache};
+use crate::kv::{BlockHasher, KvCache, Residency};
 use crate::runner::{Backend, BackendError, StepBatch, StepTiming};
 use crate::sampler::Sampler;
 use crate::scheduler::{Scheduler, Sequence, Slot, StepPlan, Work};
@@ -46,6 +47,7 @@ pub struct Core {
     pub(super) kv: KvCache,
     sampler: Sampler,
     kv_events: Option<Box<dyn KvEventSink>>,
+    observer: Option<StepObserver>,
     /// By the scheduler's slots.
     pub(super) requests: Vec<Option<Request>>,
     pub(super) slots: HashMap<RequestId, Slot>,
@@ -68,12 +70,19 @@ impl Core {
     ) -> (Self, EngineHandle) {
         let limits = *backend.limits();
         let (sender, inbox) = channel();
-        let status = Arc::new(Status::new(&limits, &config.iteration_buckets, clock.clone()));
+        let status = Arc::new(Status::new(&limits, &config, clock.clone()));
         let handle = EngineHandle::new(sender, status.clone(), &config);
         let hasher = config
             .prefix_caching
             .as_ref()
             .map(|caching| BlockHasher::new(caching.algo, caching.hash_seed.as_deref()));
+        let mut kv = KvCache::new(limits.num_blocks, limits.block_size, hasher);
+        let observation = &config.observation;
+        if let Some((sample, histograms)) =
+            observation.residency.as_ref().zip(status.residency.as_ref())
+        {
+            kv.measure_residency(Residency::new(sample.share, histograms.clone()));
+        }
         let core = Self {
             backend,
             inbox,
@@ -81,9 +90,10 @@ impl Core {
             waits: Waits::default(),
             status,
             scheduler: Scheduler::new(config.scheduler),
-            kv: KvCache::new(limits.num_blocks, limits.block_size, hasher),
-            sampler: Sampler::new(limits.vocab_size),
+            kv,
+            sampler: Sampler::new(limits.vocab_size).reporting(config.logprobs),
             kv_events: None,
+            observer: StepObserver::new(observation.costs, observation.log_steps),
             requests: Vec::new(),
             slots: HashMap::new(),
             plan: StepPlan::default(),
@@ -189,9 +199,13 @@ impl Core {
 
     fn step(&mut self) -> Result<(), BackendError> {
         let begin = self.clock.now();
+        self.kv.begin_step(begin);
         self.scheduler.plan(&mut self.kv, &mut self.plan);
         assert!(!self.plan.work.is_empty(), "the pool holds at least one sequence of full length");
         self.count_plan(begin);
+        if let Some(observer) = &mut self.observer {
+            observer.planned(&self.plan, &self.scheduler, &self.status);
+        }
         self.build_batch();
         self.backend.submit(&self.batch)?;
         prepare_masks(&self.plan.work, &self.scheduler, &mut self.requests);
@@ -223,6 +237,9 @@ impl Core {
         });
         self.count_step(tokens, end.since(begin), timing);
         self.publish();
+        if let Some(observer) = &mut self.observer {
+            observer.ended(&self.status, end.since(begin));
+        }
         Ok(())
     }
 

@@ -7,8 +7,10 @@
 mod config;
 mod control;
 mod core;
+mod estimate;
 mod handle;
 mod inbox;
+mod observe;
 mod request;
 mod sampling;
 #[cfg(test)]
@@ -17,11 +19,12 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use config::{EngineConfig, PrefixCaching};
+pub use config::{EngineConfig, Observation, PrefixCaching, ResidencySample};
 pub use control::PauseMode;
 pub use core::{Core, Turn};
+pub use estimate::ModelCosts;
 pub use handle::{EngineHandle, Generation, NewRequest, Refused, Reservation};
-pub use status::{Counters, Gauges, Status, StepHistograms};
+pub use status::{Counters, Estimates, Gauges, Status, StepHistograms};
 
 use crate::runner::BackendError;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

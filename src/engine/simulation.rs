@@ -114,6 +114,8 @@ fn config(dice: &mut Dice, limits: &mut Limits) -> EngineConfig {
         max_queued_tokens: usize::MAX,
         seed: 0,
         iteration_buckets: vec![1.0, 8.0],
+        logprobs: Default::default(),
+        observation: Default::default(),
     }
 }
 

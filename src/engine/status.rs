@@ -1,8 +1,12 @@
 //! What the rest of the process may know about the engine without asking it: atomics that the
 //! engine thread writes once a step.
 
+use super::config::EngineConfig;
+use super::estimate::Estimate;
+use crate::kv::ResidencyHistograms;
 use crate::runner::Limits;
 use crate::types::{Clock, FinishReason, Histogram, Moment};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -51,6 +55,33 @@ impl Counters {
     }
 }
 
+/// What all steps have cost, estimated; 0 unless asked for. The engine's thread alone adds.
+#[derive(Debug, Default)]
+pub struct Estimates {
+    /// Bits of floats: on a fast device, operations outgrow 64 bits within days.
+    flops: AtomicU64,
+    read_bytes: AtomicU64,
+    written_bytes: AtomicU64,
+}
+
+impl Estimates {
+    pub(super) fn add(&self, step: &Estimate) {
+        let add = |sum: &AtomicU64, more: u64| {
+            let all = f64::from_bits(sum.load(Relaxed)) + more as f64;
+            sum.store(all.to_bits(), Relaxed);
+        };
+        add(&self.flops, step.flops);
+        add(&self.read_bytes, step.read_bytes);
+        add(&self.written_bytes, step.written_bytes);
+    }
+
+    /// Operations, bytes read, bytes written.
+    pub fn read(&self) -> [f64; 3] {
+        [&self.flops, &self.read_bytes, &self.written_bytes]
+            .map(|sum| f64::from_bits(sum.load(Relaxed)))
+    }
+}
+
 /// Ascending bounds for the times of steps, seconds.
 const STEP_SECONDS: [f64; 16] = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
@@ -85,6 +116,9 @@ pub struct Status {
     pub gauges: Gauges,
     pub counters: Counters,
     pub steps: StepHistograms,
+    pub estimates: Estimates,
+    /// How long blocks kept what they held, if that is measured.
+    pub residency: Option<Arc<ResidencyHistograms>>,
     /// Blocks in the KV pool.
     pub num_blocks: u64,
     /// Tokens in a block.
@@ -101,11 +135,14 @@ pub struct Status {
 }
 
 impl Status {
-    pub(super) fn new(limits: &Limits, iteration_buckets: &[f64], clock: Clock) -> Self {
+    pub(super) fn new(limits: &Limits, config: &EngineConfig, clock: Clock) -> Self {
+        let residency = config.observation.residency.as_ref();
         Self {
             gauges: Gauges::default(),
             counters: Counters::default(),
-            steps: StepHistograms::new(iteration_buckets),
+            steps: StepHistograms::new(&config.iteration_buckets),
+            estimates: Estimates::default(),
+            residency: residency.map(|sample| Arc::new(ResidencyHistograms::new(&sample.buckets))),
             num_blocks: limits.num_blocks as u64,
             block_size: limits.block_size as u64,
             dead: AtomicBool::new(false),

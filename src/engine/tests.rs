@@ -40,6 +40,8 @@ fn config(max_in_flight: usize) -> EngineConfig {
         max_queued_tokens: usize::MAX,
         seed: 0,
         iteration_buckets: vec![],
+        logprobs: Default::default(),
+        observation: Default::default(),
     }
 }
 

@@ -4,7 +4,8 @@
 use super::changes::{Changes, Owner, Since};
 use super::hash::{BlockHasher, ExtraKey};
 use super::pool::BlockPool;
-use crate::types::{BlockHash, BlockId, KvEvent, Token};
+use super::residency::Residency;
+use crate::types::{BlockHash, BlockId, KvEvent, Moment, Token};
 
 /// The blocks of one sequence.
 #[derive(Debug, Default)]
@@ -32,17 +33,32 @@ pub struct KvCache {
     hasher: Option<BlockHasher>,
     /// `None` when nobody wants to know.
     changes: Option<Changes>,
+    /// `None` when nobody wants to know.
+    residency: Option<Residency>,
 }
 
 impl KvCache {
     /// A cache of free blocks. Without a hasher nothing is ever shared.
     pub fn new(num_blocks: usize, block_size: usize, hasher: Option<BlockHasher>) -> Self {
-        Self { pool: BlockPool::new(num_blocks), block_size, hasher, changes: None }
+        let pool = BlockPool::new(num_blocks);
+        Self { pool, block_size, hasher, changes: None, residency: None }
     }
 
     /// Notes changes of the prefix index from now on.
     pub fn note_changes(&mut self) {
         self.changes = Some(Changes::default());
+    }
+
+    /// Measures how long blocks keep what they hold, from now on.
+    pub fn measure_residency(&mut self, residency: Residency) {
+        self.residency = Some(residency);
+    }
+
+    /// A step begins.
+    pub fn begin_step(&mut self, now: Moment) {
+        if let Some(residency) = &mut self.residency {
+            residency.set_now(now);
+        }
     }
 
     /// What changed since the last call, in order; nothing unless changes are noted.
@@ -92,6 +108,9 @@ impl KvCache {
             let block = self.pool.lookup(hash).expect("the prefix was found in this step");
             self.pool.hold(block);
             blocks.table.push(block);
+            if let Some(residency) = &mut self.residency {
+                residency.used(block);
+            }
         }
         blocks.stored = cached;
     }
@@ -108,6 +127,12 @@ impl KvCache {
         for _ in 0..more {
             let (block, gone) = self.pool.allocate().expect("counted above");
             blocks.table.push(block);
+            if let Some(residency) = &mut self.residency {
+                if self.hasher.is_some() {
+                    residency.evicted(block);
+                }
+                residency.allocated(block);
+            }
             if let (Some(changes), Some(gone)) = (&mut self.changes, gone) {
                 changes.removed(gone);
             }
@@ -180,6 +205,9 @@ impl KvCache {
         let is_empty = self.pool.reset();
         if let Some(changes) = self.changes.as_mut().filter(|_| is_empty) {
             changes.clear();
+        }
+        if let Some(residency) = self.residency.as_mut().filter(|_| is_empty) {
+            residency.reset();
         }
         is_empty
     }

@@ -11,8 +11,10 @@ mod encode;
 mod free_list;
 mod hash;
 mod pool;
+mod residency;
 
 pub use cache::{KvCache, SequenceBlocks};
 pub use changes::Owner;
 pub use hash::BlockHasher;
 pub use pool::BlockPool;
+pub use residency::{Residency, ResidencyHistograms};

@@ -89,6 +89,25 @@ pub(super) fn pick(
     true
 }
 
+/// Writes the row that [`draw`] draws from to `row`: scaled, and impossible where it draws nothing.
+pub(super) fn process(
+    params: &SamplingParams,
+    selection: &mut Selection,
+    logits: &[f32],
+    row: &mut Vec<f32>,
+) {
+    let scale = Scale::of(logits, params.temperature);
+    row.clear();
+    if !scale.best.is_finite() || !pick(params, &scale, logits, selection) {
+        row.extend(logits.iter().map(|&logit| scale.apply(logit)));
+        return;
+    }
+    row.resize(logits.len(), f32::NEG_INFINITY);
+    for (token, logit) in selection.iter() {
+        row[token as usize] = scale.apply(logit);
+    }
+}
+
 /// Picks what is at least `bound` after scaling, and at worst a little more: a rounding error
 /// must not lose a token.
 fn take_scaled_from(selection: &mut Selection, scale: &Scale, logits: &[f32], bound: f32) {

@@ -3,7 +3,8 @@
 //! The order is that of vLLM's default CUDA path (model runner V2), after [`keep_masked`] where a
 //! grammar rules:
 //!
-//! 1. log-probabilities are taken from the unmodified row;
+//! 1. log-probabilities are taken from the unmodified row (or, in the processed modes, from what
+//!    is left after 3);
 //! 2. `allowed_token_ids`, `logit_bias` and the `min_tokens` mask, penalties, `bad_words`,
 //!    the end of reasoning that is over its budget ([`adjust`]);
 //! 3. temperature, `min_p`, `top_k`, `top_p` decide which tokens may be drawn ([`draw`]);
@@ -25,7 +26,7 @@ mod state;
 pub use mask::keep_masked;
 pub use state::SamplerState;
 
-use crate::types::{SamplingParams, Token, TokenLogprobs};
+use crate::types::{LogprobsMode, SamplingParams, Token, TokenLogprobs};
 use select::Selection;
 
 /// A sampled token and, when the request asked for them, the log-probabilities at its position.
@@ -38,14 +39,25 @@ pub struct Sampled {
 /// Scratch memory for sampling one row at a time; allocated once for a vocabulary.
 pub struct Sampler {
     selection: Selection,
-    /// The row as the model gave it, kept while its copy is adjusted.
-    raw: Vec<f32>,
+    /// A row to report that is not the one to draw from: as the model gave it, or with all that
+    /// may not be drawn taken out.
+    shown: Vec<f32>,
+    mode: LogprobsMode,
 }
 
 impl Sampler {
     /// Scratch for rows of `vocab` logits.
     pub fn new(vocab: usize) -> Self {
-        Self { selection: Selection::with_capacity(vocab), raw: Vec::with_capacity(vocab) }
+        Self {
+            selection: Selection::with_capacity(vocab),
+            shown: Vec::with_capacity(vocab),
+            mode: LogprobsMode::default(),
+        }
+    }
+
+    /// With other log-probabilities.
+    pub fn reporting(self, mode: LogprobsMode) -> Self {
+        Self { mode, ..self }
     }
 
     /// Chooses the token that follows `output`, the tokens generated so far (all of which
@@ -66,25 +78,32 @@ impl Sampler {
             return Sampled { token, logprobs: None };
         };
         let adjusted = adjust::changes(params, state, output);
+        if adjusted && !self.mode.is_processed() {
+            self.shown.clear();
+            self.shown.extend_from_slice(logits);
+        }
         if adjusted {
-            self.raw.clear();
-            self.raw.extend_from_slice(logits);
             adjust::apply(params, state, output, logits);
         }
         let token = self.choose(params, state, output, logits);
-        let raw = if adjusted { &self.raw } else { &*logits };
+        let draws = !params.is_greedy();
+        if self.mode.is_processed() && draws {
+            draw::process(params, &mut self.selection, logits, &mut self.shown);
+        }
+        let has_other = if self.mode.is_processed() { draws } else { adjusted };
+        let row = if has_other { &self.shown } else { &*logits };
         let top = match &params.logprob_token_ids {
             Some(ids) => Top::These(ids),
             None => Top::Best(count),
         };
-        let logprobs = logprobs(&mut self.selection, token, top, raw);
+        let logprobs = logprobs(&mut self.selection, token, top, row, self.mode);
         Sampled { token, logprobs: Some(Box::new(logprobs)) }
     }
 
     /// The log-probabilities of a known token (for prompt tokens) with the `top` most likely
     /// ones; −1 is the whole vocabulary.
     pub fn score(&mut self, token: Token, top: i32, logits: &[f32]) -> TokenLogprobs {
-        logprobs(&mut self.selection, token, Top::Best(top), logits)
+        logprobs(&mut self.selection, token, Top::Best(top), logits, self.mode)
     }
 
     fn choose(
@@ -115,9 +134,15 @@ fn logprobs(
     token: Token,
     top: Top<'_>,
     logits: &[f32],
+    mode: LogprobsMode,
 ) -> TokenLogprobs {
-    let best = math::max(logits);
-    let log_sum = math::sum_exp(logits, 1.0, best).ln() as f32;
+    let (best, log_sum) = match mode.shows_logits() {
+        true => (0.0, 0.0),
+        false => {
+            let best = math::max(logits);
+            (best, math::sum_exp(logits, 1.0, best).ln() as f32)
+        }
+    };
     let logprob = |logit: f32| {
         let value = logit - best - log_sum;
         if value.is_nan() { f32::NEG_INFINITY } else { value }
@@ -140,5 +165,7 @@ fn logprobs(
         top,
     }
 }
+#[cfg(test)]
+mod modes;
 #[cfg(test)]
 mod tests;

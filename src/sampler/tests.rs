@@ -28,11 +28,11 @@ fn random_row(len: usize, seed: u64, spread: f32) -> Vec<f32> {
 
 // --- vLLM's kernels ---
 
-fn tokens(value: &Value) -> Vec<Token> {
+pub(super) fn tokens(value: &Value) -> Vec<Token> {
     value.as_array().unwrap().iter().map(|t| t.as_u64().unwrap() as Token).collect()
 }
 
-fn golden_params(case: &Value) -> SamplingParams {
+pub(super) fn golden_params(case: &Value) -> SamplingParams {
     let p = &case["params"];
     let number = |name: &str| p[name].as_f64().unwrap() as f32;
     SamplingParams {

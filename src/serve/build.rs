@@ -1,9 +1,12 @@
 //! From settings to a running engine: open the model, size the memory, load, start.
 
+use super::observe::DEVICE;
 use crate::config::limits::{StepLimits, max_model_len};
 use crate::config::memory::{self, KvPlan, KvRequest};
 use crate::config::{BackendKind, BucketFamily, ContextRequest, CpuIsa, HostMemory, Settings};
-use crate::engine::{self, Core, EngineConfig, EngineHandle, PrefixCaching};
+use crate::engine::{
+    self, Core, EngineConfig, EngineHandle, ModelCosts, Observation, PrefixCaching, ResidencySample,
+};
 use crate::events::{Publisher, Source};
 use crate::model::{Model, OpenOptions};
 use crate::runner::cpu::{CpuBackend, CpuMemory, Isa};
@@ -96,7 +99,7 @@ pub fn size(settings: &Settings, model: &Model) -> Result<Sizes, String> {
         ("workspace", parts.workspace as u64),
     ];
     memory::table(&parts, host).iter().for_each(|line| log::info!("{line}"));
-    log::info!("{}", kv.summary("CPU"));
+    log::info!("{}", kv.summary(DEVICE));
     Ok(Sizes { kv, step })
 }
 
@@ -166,6 +169,8 @@ pub fn start_engine(
         max_queued_tokens: scheduler.max_num_queued_tokens.unwrap_or(usize::MAX),
         seed: settings.model.seed,
         iteration_buckets: settings.metrics.buckets(BucketFamily::IterationTokens, context),
+        logprobs: settings.model.logprobs_mode,
+        observation: observation(settings, model, context),
     };
     let (mut core, handle) = Core::new(config, backend, clock.clone());
     let publisher = settings.kv_events.clone().map(|events| {
@@ -179,6 +184,21 @@ pub fn start_engine(
     let thread =
         engine::spawn(core).map_err(|error| format!("no thread for the engine: {error}"))?;
     Ok(Engine { handle, thread, publisher })
+}
+
+/// Without statistics nothing is measured on demand either, as in vLLM.
+fn observation(settings: &Settings, model: &Model, context: usize) -> Observation {
+    let metrics = &settings.metrics;
+    let buckets = || metrics.buckets(BucketFamily::KvCacheResidency, context);
+    let wanted = |is_wanted: bool| is_wanted && settings.logging.stats;
+    Observation {
+        residency: metrics
+            .residency_sample
+            .filter(|_| settings.logging.stats)
+            .map(|share| ResidencySample { share, buckets: buckets() }),
+        costs: wanted(metrics.estimates_costs).then(|| ModelCosts::new(&model.config.dims)),
+        log_steps: wanted(settings.logging.steps).then_some(DEVICE),
+    }
 }
 
 fn load(settings: &Settings, model: &Model, limits: Limits) -> Result<Box<dyn Backend>, String> {

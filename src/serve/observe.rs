@@ -5,13 +5,16 @@ use crate::config::{KvEventsSettings, Settings};
 use crate::engine::Status;
 use crate::events::{EventStats, Publisher};
 use crate::http::ServerInfo;
-use crate::telemetry::metrics::{Finished, KvEventHealth, SleepState, Snapshot, Steps};
-use crate::telemetry::{Stats, StatsLog};
+use crate::telemetry::metrics::{Finished, KvEventHealth, Residency, SleepState, Snapshot, Steps};
+use crate::telemetry::{CostLog, Stats, StatsLog};
 use crate::types::FinishReason;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+/// What the log calls the device.
+pub const DEVICE: &str = "CPU";
 
 fn read(value: &AtomicU64) -> u64 {
     value.load(Relaxed)
@@ -108,6 +111,12 @@ pub fn snapshot(status: &Status) -> Snapshot<'_> {
             time: &steps.time,
             device_time: &steps.device_time,
         },
+        residency: status.residency.as_deref().map(|blocks| Residency {
+            lifetime: &blocks.lifetime,
+            idle: &blocks.idle,
+            reuse_gap: &blocks.reuse_gap,
+        }),
+        estimates: status.estimates.read(),
         sleep: match status.sleep_level() {
             None => SleepState::Awake,
             Some(0) => SleepState::Paused,
@@ -136,7 +145,7 @@ fn stats(status: &Status) -> Stats {
 
 /// Logs vLLM's regular line, for ever.
 pub async fn log_stats(status: Arc<Status>, every: Duration) {
-    let mut log = StatsLog::new("CPU");
+    let (mut log, mut costs) = (StatsLog::new(DEVICE), CostLog::default());
     let mut ticks = interval_at(Instant::now() + every, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = Instant::now();
@@ -144,6 +153,9 @@ pub async fn log_stats(status: Arc<Status>, every: Duration) {
         let now = ticks.tick().await;
         let (level, line) = log.line(stats(&status), now - last);
         log::log!(level, "{line}");
+        if let Some(line) = costs.line(status.estimates.read(), now - last) {
+            log::log!(level, "{line}");
+        }
         last = now;
     }
 }

@@ -14,7 +14,7 @@ mod text;
 mod tools;
 mod transport;
 
-pub use engine::{Finished, SleepState, Snapshot, Steps};
+pub use engine::{Finished, Residency, SleepState, Snapshot, Steps};
 pub use http::{HttpExchange, HttpMetrics, METHODS};
 pub use operations::{Measuring, OperationMetrics, SleepOperation};
 pub use own::{Health, KvEventHealth};
@@ -103,6 +103,7 @@ impl Metrics {
         if self.shows_engine {
             EnginePage { page: &mut page, labels, created: self.created, now }.write();
             self.requests.write(&mut page, labels, self.created, now.step_histograms.tokens);
+            EnginePage { page: &mut page, labels, created: self.created, now }.write_residency();
             let info: Vec<_> =
                 self.cache_info.iter().map(|(name, value)| (*name, value.as_str())).collect();
             let help = "The settings of the KV cache, as labels.";

@@ -13,4 +13,4 @@ mod stats;
 pub mod trace;
 
 pub use startup::Startup;
-pub use stats::{Stats, StatsLog};
+pub use stats::{CostLog, Stats, StatsLog};

@@ -100,6 +100,31 @@ impl StatsLog {
     }
 }
 
+/// vLLM's line about the operations and the memory traffic of the device, estimated.
+#[derive(Debug, Default)]
+pub struct CostLog {
+    /// When the last line was written: operations, bytes read, bytes written.
+    last: [f64; 3],
+    /// The time since then.
+    elapsed: Duration,
+}
+
+impl CostLog {
+    /// The line for what all steps have cost `now`, so much time after the last call; nothing when
+    /// there was no step.
+    pub fn line(&mut self, now: [f64; 3], elapsed: Duration) -> Option<String> {
+        self.elapsed += elapsed;
+        if now == self.last {
+            return None;
+        }
+        let seconds = self.elapsed.as_secs_f64().max(1e-9);
+        let [flops, read, written] = [0, 1, 2].map(|i| (now[i] - self.last[i]) / seconds);
+        (self.last, self.elapsed) = (now, Duration::ZERO);
+        let (teraflops, gigabytes) = (flops / 1e12, (read + written) / 1e9);
+        Some(format!("Engine 000: MFU: {teraflops:.1} TF/s/device {gigabytes:.1} GB/s/device"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,5 +172,16 @@ mod tests {
         now.prefix_cache_queries += 900;
         now.prefix_cache_hits += 900;
         assert!(log.line(now, TEN).1.ends_with("hit rate: 100.0%"));
+    }
+
+    #[test]
+    fn costs_are_shared_out_over_the_time_since_the_last_line() {
+        let mut log = CostLog::default();
+        assert_eq!(log.line([0.0; 3], TEN), None);
+        let line = log.line([40e12, 100e9, 20e9], TEN).expect("there were steps");
+        assert_eq!(line, "Engine 000: MFU: 2.0 TF/s/device 6.0 GB/s/device");
+        assert_eq!(log.line([40e12, 100e9, 20e9], TEN), None);
+        let line = log.line([41e12, 110e9, 20e9], TEN).expect("there were steps");
+        assert_eq!(line, "Engine 000: MFU: 0.1 TF/s/device 0.5 GB/s/device");
     }
 }

@@ -52,7 +52,8 @@ pub struct Finish {
     pub stop: Option<StopReason>,
 }
 
-/// The log-probabilities of one position, raw: before penalties and temperature.
+/// The log-probabilities of one position, or logits in their place: see
+/// [`LogprobsMode`](super::LogprobsMode).
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenLogprobs {
     /// The token that stands at this position, with its log-probability and its rank (1 is best).

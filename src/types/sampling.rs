@@ -3,6 +3,44 @@
 use super::Token;
 use std::sync::Arc;
 
+/// What the log-probabilities of generated tokens are (`--logprobs-mode`). Nothing is processed for
+/// prompt tokens: they are shown raw in each mode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogprobsMode {
+    /// Of the model's own logits.
+    #[default]
+    RawLogprobs,
+    /// These logits themselves.
+    RawLogits,
+    /// Of the logits that a token is drawn from: after masks, penalties, temperature and filters.
+    ProcessedLogprobs,
+    /// These logits themselves.
+    ProcessedLogits,
+}
+
+impl LogprobsMode {
+    /// The mode of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "raw_logprobs" => Self::RawLogprobs,
+            "raw_logits" => Self::RawLogits,
+            "processed_logprobs" => Self::ProcessedLogprobs,
+            "processed_logits" => Self::ProcessedLogits,
+            _ => return None,
+        })
+    }
+
+    /// Whether logits are shown as they are drawn from.
+    pub fn is_processed(self) -> bool {
+        matches!(self, Self::ProcessedLogprobs | Self::ProcessedLogits)
+    }
+
+    /// Whether logits are shown in place of log-probabilities.
+    pub fn shows_logits(self) -> bool {
+        matches!(self, Self::RawLogits | Self::ProcessedLogits)
+    }
+}
+
 /// Which repetition at the end of an output ends a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repetition {

@@ -111,6 +111,8 @@ pub fn start(setup: Setup) -> Server {
         max_queued_tokens: setup.max_queued_tokens,
         seed: 0,
         iteration_buckets: Vec::new(),
+        logprobs: Default::default(),
+        observation: Default::default(),
     };
     let backend: Box<dyn Backend> = match setup.script {
         Some(script) => Box::new(Scripted::new(limits, script)),

@@ -1,8 +1,10 @@
 //! The real program end to end: start, chat, company, clients that vanish, signals.
 
 mod clients;
+mod logprobs;
 mod logs;
 mod messages;
+mod observability;
 mod responses;
 mod support;
 

@@ -154,7 +154,6 @@ fn secrets_are_not_shown() {
 fn what_cannot_be_is_refused_with_the_reason() {
     for (args, start) in [
         (["m", "--dtype=half"].as_slice(), "argument --dtype: half is not supported: Glassbox"),
-        (&["m", "--logprobs-mode=raw_logits"], "argument --logprobs-mode: raw_logits is not"),
         (&["m", "--load-format=gguf"], "argument --load-format: gguf is not supported"),
         (&["m", "--block-size=12"], "argument --block-size: must be a multiple of 16, not 12"),
         (&["m", "--block-size=0"], "argument --block-size: must be at least 1, not 0"),
@@ -164,6 +163,10 @@ fn what_cannot_be_is_refused_with_the_reason() {
         (&["m", "--max-num-batched-tokens=-5"], "argument --max-num-batched-tokens: must be at"),
         (&["m", "--max-num-queued-reqs=-1"], "argument --max-num-queued-reqs: must be at least 0"),
         (&["m", "--max-model-len=0"], "argument --max-model-len: max_model_len must be a pos"),
+        (
+            &["m", "--kv-cache-metrics-sample=0"],
+            "argument --kv-cache-metrics-sample: must be in (0, 1], not 0.0",
+        ),
         (&["m", "--watermark=-0.5"], "argument --watermark: must be in [0, 1), not -0.5"),
         (&["m", "--stream-interval=0"], "argument --stream-interval: must be at least 1, not 0"),
         (&["m", "--shutdown-timeout=-1"], "argument --shutdown-timeout: must be at least 0"),

@@ -24,15 +24,19 @@ pub(super) const OBSERVABILITY: &[Flag] = &[
         .help("Add steps of the engine to the spans; needs --otlp-traces-endpoint."),
     hint("--per-request-spec-decode-metrics", Text, text("none"), SPEC)
         .choices(&["detailed", "none", "summary"]),
-    later("--kv-cache-metrics", Toggle, OFF, NOT_YET),
-    later("--kv-cache-metrics-sample", Float, float(0.01), NOT_YET),
+    flag("--kv-cache-metrics", Toggle, OFF)
+        .help("Measure how long KV blocks keep what they hold, on a sample of them."),
+    flag("--kv-cache-metrics-sample", Float, float(0.01))
+        .help("Share of the blocks that --kv-cache-metrics follows, in (0, 1]."),
     flag("--custom-histogram-buckets", Json, NONE).optional().help(
         "Bounds of histogram buckets by family, as in '{\"request_latency\": [0.1, 1, 10]}'.",
     ),
     hint("--cudagraph-metrics", Toggle, OFF, KERNELS),
     hint("--enable-layerwise-nvtx-tracing", Toggle, OFF, KERNELS),
-    later("--enable-mfu-metrics", Toggle, OFF, NOT_YET),
-    later("--enable-logging-iteration-details", Toggle, OFF, NOT_YET),
+    flag("--enable-mfu-metrics", Toggle, OFF)
+        .help("Estimate the operations and the memory traffic of steps, in metrics and the log."),
+    flag("--enable-logging-iteration-details", Toggle, OFF)
+        .help("Log a line for each step: requests, tokens, time."),
     hint("--jit-monitor-mode", Text, text("warn"), KERNELS).choices(&["error", "warn"]),
     hint("--jit-monitor-verbose", Toggle, OFF, KERNELS),
 ];

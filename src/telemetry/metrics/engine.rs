@@ -1,7 +1,7 @@
 //! The engine's gauges and counters under vLLM's names.
 
 use super::EngineLabels;
-use super::text::{Counted, Labels, Page};
+use super::text::{Counted, Labels, Measured, Page};
 use crate::types::Histogram;
 
 /// The engine at one moment. Counters only grow.
@@ -28,7 +28,19 @@ pub struct Snapshot<'a> {
     pub rejected_reqs: u64,
     pub rejected_tokens: u64,
     pub step_histograms: Steps<'a>,
+    /// `None` unless it is measured.
+    pub residency: Option<Residency<'a>>,
+    /// Operations, bytes read and bytes written, estimated.
+    pub estimates: [f64; 3],
     pub sleep: SleepState,
+}
+
+/// How long sampled KV blocks kept what they held.
+#[derive(Clone, Copy, Debug)]
+pub struct Residency<'a> {
+    pub lifetime: &'a Histogram,
+    pub idle: &'a Histogram,
+    pub reuse_gap: &'a Histogram,
 }
 
 /// Whether the engine sleeps, and what it has given back.
@@ -63,6 +75,8 @@ impl<'a> Snapshot<'a> {
             rejected_reqs: 0,
             rejected_tokens: 0,
             step_histograms,
+            residency: None,
+            estimates: [0.0; 3],
             sleep: SleepState::Awake,
         }
     }
@@ -89,8 +103,7 @@ pub struct Finished {
     pub repetition: u64,
 }
 
-/// Counters of work that a dense text model without a KV connector never does. vLLM shows them
-/// all the same.
+/// What steps cost, estimated. vLLM shows it all the same when nobody asked for it.
 const ESTIMATES: [(&str, &str); 3] = [
     ("vllm:estimated_flops_per_gpu", "Floating-point operations, estimated; 0 unless asked for."),
     ("vllm:estimated_read_bytes_per_gpu", "Bytes read from memory, estimated; 0 unless asked for."),
@@ -108,13 +121,27 @@ pub(super) struct EnginePage<'a> {
 impl EnginePage<'_> {
     /// The families up to the histograms.
     pub fn write(&mut self) {
-        for (name, help) in ESTIMATES {
-            self.counter(name, help, 0);
+        for ((name, help), value) in ESTIMATES.into_iter().zip(self.now.estimates) {
+            let series = Counted { labels: &self.labels.all(), value, created: self.created };
+            self.page.counter(name, help, &[series]);
         }
         self.gauges();
         self.cache_counters();
         self.token_counters();
         self.request_counters();
+    }
+
+    /// How long blocks kept what they held, if that is measured.
+    pub fn write_residency(&mut self) {
+        let Some(Residency { lifetime, idle, reuse_gap }) = self.now.residency else { return };
+        for (name, help, histogram) in [
+            ("lifetime", "From a KV block's allocation to its eviction; sampled.", lifetime),
+            ("idle_before_evict", "From a KV block's last use to its eviction; sampled.", idle),
+            ("reuse_gap", "Between the latest uses of a KV block; sampled.", reuse_gap),
+        ] {
+            let series = Measured { labels: &self.labels.all(), histogram, created: self.created };
+            self.page.histogram(&format!("vllm:kv_block_{name}_seconds"), help, &[series]);
+        }
     }
 
     fn gauges(&mut self) {

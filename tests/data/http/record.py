@@ -27,6 +27,9 @@ The other recordings, each with these flags and some more:
     python3 record.py 127.0.0.1:8391 responses > responses.jsonl
     python3 record.py 127.0.0.1:8391 responses_store > responses_store.jsonl
 
+    VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, --served-model-name tiny
+    python3 record.py 127.0.0.1:8391 adapters > adapters.jsonl
+
 Each line is a fact: what was sent, which status and body came back. `tests/http_api/golden.rs`
 sends the same bytes to Glassbox and compares. Replies that hold ids, times or generated text are
 compared by shape, the others byte for byte. `tests/serve/` compares text as well.
@@ -46,6 +49,7 @@ SETS = {
     "operations": ["operations"],
     "responses": ["responses", "responses_refused"],
     "responses_store": ["responses_store"],
+    "adapters": ["adapters"],
     "messages": ["messages_bodies", "messages_chats", "messages_replies"],
 }
 
