@@ -42,7 +42,8 @@ for body in [
     {}, {"name": "a"}, {"src": "b"}, NAMED, {**NAMED, "preload": True, "pin": True},
     {**NAMED, "preload": False}, {**NAMED, "preload": "x"}, {**NAMED, "pin": False},
     {**NAMED, "pin": 3}, {"name": 1, "src": None}, {"name": "", "src": ""},
-    {"name": "", "src": "b"}, {"name": "tiny", "src": "b"}, {**NAMED, "x": 1}, {**NAMED, "load_inplace": True},
+    {"name": "", "src": "b"}, {"name": "tiny", "src": "b"},
+    {**NAMED, "x": 1}, {**NAMED, "load_inplace": True},
     {**NAMED, "load_inplace": "x"}, {**NAMED, "is_3d_lora_weight": 7},
     "x", "[]", "null", "", "1", '"a"', None,
 ]:
