@@ -142,3 +142,8 @@ fn trace_context() {
 fn ciphers() {
     fuzz("ciphers", targets::ciphers);
 }
+
+#[test]
+fn transfer_tcp() {
+    fuzz("transfer_tcp", glassbox::transfer::tcp::fuzz::received);
+}

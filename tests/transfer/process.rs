@@ -1,0 +1,141 @@
+//! A peer in a process of its own: this test program, started again.
+
+use crate::host::Host;
+use crate::memory::{Memory, Shape};
+use glassbox::types::KvRegion;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What the process is: the transport, and the shape of its pool.
+const PEER: &str = "GLASSBOX_TEST_PEER";
+
+/// What its memory is filled with.
+const SEED: u64 = 11;
+
+pub struct Process {
+    child: Child,
+    /// Closed, it ends the process.
+    _input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    shape: Shape,
+    pub metadata: Vec<u8>,
+    pub regions: Vec<KvRegion>,
+}
+
+/// This program once more, for one of its tests.
+pub fn again(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.args([test, "--exact", "--nocapture"]);
+    command
+}
+
+impl Process {
+    /// Grants all blocks to the request "a".
+    pub fn start(transport: &str, shape: Shape) -> Self {
+        let Shape { regions, blocks, block_len, .. } = shape;
+        let mut child = again("process::is_a_peer")
+            .env(PEER, format!("{transport} {regions} {blocks} {block_len}"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a process");
+        let (input, output) = (child.stdin.take(), child.stdout.take().expect("piped"));
+        let mut process = Self {
+            child,
+            _input: input,
+            output: BufReader::new(output),
+            shape,
+            metadata: Vec::new(),
+            regions: Vec::new(),
+        };
+        let number = |text: &str| text.parse().expect("a number");
+        let metadata = process.line("metadata ");
+        process.metadata = metadata.split(' ').map(|byte| number(byte) as u8).collect();
+        let addresses = process.line("regions ");
+        let region = |address: &str| KvRegion {
+            address: number(address),
+            block_len,
+            stride: block_len,
+            num_blocks: blocks,
+        };
+        process.regions = addresses.split(' ').map(region).collect();
+        process
+    }
+
+    /// The rest of the next line that begins so.
+    fn line(&mut self, start: &str) -> String {
+        loop {
+            let mut line = String::new();
+            let read = self.output.read_line(&mut line).expect("text");
+            assert!(read > 0, "the peer ended before {start}");
+            if let Some((_, rest)) = line.split_once(start) {
+                return rest.trim_end().to_owned();
+            }
+        }
+    }
+
+    /// The next notification there.
+    pub fn heard(&mut self) -> String {
+        self.line("heard ")
+    }
+
+    /// What its memory holds.
+    pub fn memory(&self) -> Arc<Memory> {
+        let memory = Memory::new(self.shape);
+        memory.fill(SEED);
+        memory
+    }
+
+    /// All of its memory is here.
+    pub fn check(&self, memory: &Memory) {
+        assert!(memory.bytes() == self.memory().bytes());
+    }
+
+    /// Kills it; when.
+    pub fn kill(&mut self) -> Instant {
+        self.child.kill().expect("it runs");
+        Instant::now()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Dead already, perhaps.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Not a test of its own: a peer, where [`Process`] starts it, and nothing otherwise.
+#[test]
+fn is_a_peer() {
+    let Ok(text) = std::env::var(PEER) else { return };
+    let words: Vec<&str> = text.split(' ').collect();
+    let [transport, regions, blocks, block_len] = words[..] else { panic!("{text}") };
+    let number = |text: &str| text.parse::<usize>().expect("a number");
+    let shape = Shape::plain(number(regions), number(blocks), number(block_len));
+    let mut host = match transport {
+        "tcp" => Host::tcp(shape),
+        other => panic!("{other}"),
+    };
+    host.memory.fill(SEED);
+    host.grant("a", 0..shape.blocks as u32);
+    let words = |numbers: &mut dyn Iterator<Item = u64>| {
+        numbers.map(|number| number.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    let metadata = words(&mut host.transport.metadata().iter().map(|&byte| byte.into()));
+    let addresses = words(&mut host.memory.regions().iter().map(|region| region.address));
+    println!("\nmetadata {metadata}\nregions {addresses}");
+    // It ends with the process that started it, however that ends.
+    std::thread::spawn(|| {
+        std::io::stdin().lines().for_each(drop);
+        std::process::exit(0);
+    });
+    loop {
+        for message in host.hear(1) {
+            println!("heard {message}");
+        }
+    }
+}
