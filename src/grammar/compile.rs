@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{Builder, available_parallelism};
 use std::time::Duration;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
 /// A grammar gets so long to compile. llguidance's own limits end it sooner in all cases known.
@@ -26,25 +26,34 @@ const MAX_LEXER_STATES: usize = 50_000;
 /// Work on expressions for one mask, some tens of milliseconds at most: the engine waits for it.
 const STEP_FUEL: u64 = 50_000;
 
-/// Why there is no grammar; vLLM's words where it has any.
+/// Compilers beyond their time go on, for nothing can stop a thread: so many beside the others.
+const MAX_LATE: usize = 2;
+
+/// Why there is no grammar.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct GrammarError(String);
+pub enum GrammarError {
+    /// There can be none; vLLM's words where it has any.
+    #[error("{0}")]
+    Refused(String),
+    /// All compilers have been at work for as long as a grammar gets.
+    #[error("all compilers of grammars are busy")]
+    Busy,
+}
 
 impl GrammarError {
     /// It could not be understood.
     pub(super) fn invalid(reason: impl std::fmt::Display) -> Self {
-        Self(format!("Invalid grammar specification: {reason}"))
+        Self::Refused(format!("Invalid grammar specification: {reason}"))
     }
 
     /// It is none, for a reason of its own.
     pub(super) fn said(reason: impl Into<String>) -> Self {
-        Self(reason.into())
+        Self::Refused(reason.into())
     }
 
     /// llguidance refuses it.
     fn refused(reason: impl std::fmt::Display) -> Self {
-        Self(format!("Grammar error: {reason}"))
+        Self::Refused(format!("Grammar error: {reason}"))
     }
 }
 
@@ -83,8 +92,18 @@ struct Shared {
     options: JsonOptions,
     factory: OnceLock<Result<ParserFactory, String>>,
     cache: Mutex<Cache>,
+    time_limit: Duration,
     /// Bounds how many are compiled at a time.
     places: Arc<Semaphore>,
+    /// Bounds how many more may go on beyond their time, so that these do not keep the places.
+    late: Arc<Semaphore>,
+}
+
+/// How compiling is bounded.
+pub(super) struct Bounds {
+    pub time: Duration,
+    pub places: usize,
+    pub late: usize,
 }
 
 impl Grammars {
@@ -95,13 +114,26 @@ impl Grammars {
         options: JsonOptions,
     ) -> Self {
         let threads = available_parallelism().map_or(1, NonZero::get);
+        let bounds = Bounds { time: TIME_LIMIT, places: threads.div_ceil(2), late: MAX_LATE };
+        Self::bounded(tokens, eos, options, bounds)
+    }
+
+    /// The same with other bounds.
+    pub(super) fn bounded(
+        tokens: impl Fn() -> Vec<TokenBytes> + Send + Sync + 'static,
+        eos: Option<Token>,
+        options: JsonOptions,
+        bounds: Bounds,
+    ) -> Self {
         let shared = Shared {
             tokens: Box::new(tokens),
             eos,
             options,
             factory: OnceLock::new(),
             cache: Mutex::default(),
-            places: Arc::new(Semaphore::new(threads.div_ceil(2))),
+            time_limit: bounds.time,
+            places: Arc::new(Semaphore::new(bounds.places)),
+            late: Arc::new(Semaphore::new(bounds.late)),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -114,33 +146,62 @@ impl Grammars {
     /// Compiles a grammar.
     ///
     /// # Errors
-    /// A grammar that is invalid, too large, or takes too long.
+    /// A grammar that is invalid, too large, or takes too long; or no compiler had time for it.
     pub async fn compile(&self, spec: GrammarSpec) -> Result<CompiledGrammar, GrammarError> {
-        let key = key(&spec);
-        let failed = || GrammarError::refused("the compiler failed");
-        let place = self.shared.places.clone().acquire_owned().await.map_err(|_| failed())?;
-        let (sender, receiver) = oneshot::channel();
         let shared = self.shared.clone();
-        let work = move || {
-            // The place is given back when the work is done, not when nobody waits for it.
-            let _place = place;
-            let _ = sender.send(shared.compile(&spec));
-        };
-        let thread = Builder::new().name("grammar".to_owned()).stack_size(STACK);
-        thread.spawn(work).map_err(GrammarError::refused)?;
-        let grammar = match timeout(TIME_LIMIT, receiver).await {
-            Ok(grammar) => grammar.map_err(|_| failed())??,
-            Err(_) => {
-                let limit = TIME_LIMIT.as_secs();
-                return Err(GrammarError::refused(format!("compiling took more than {limit} s")));
-            }
-        };
-        self.shared.cache().insert(key, grammar.clone());
-        Ok(grammar)
+        let place = timeout(shared.time_limit, shared.places.clone().acquire_owned()).await;
+        let place = place.map_err(|_| GrammarError::Busy)?.map_err(|_| failed())?;
+        // A task of its own: who asked may go away, and the work would go on uncounted.
+        tokio::spawn(shared.supervise(spec, place)).await.map_err(|_| failed())?
     }
 }
 
+fn failed() -> GrammarError {
+    GrammarError::refused("the compiler failed")
+}
+
 impl Shared {
+    /// Compiles on a thread, and gives up waiting when its time is over.
+    async fn supervise(
+        self: Arc<Self>,
+        spec: GrammarSpec,
+        place: OwnedSemaphorePermit,
+    ) -> Result<CompiledGrammar, GrammarError> {
+        let (sender, mut receiver) = oneshot::channel();
+        let (key, shared) = (key(&spec), self.clone());
+        let work = move || drop(sender.send(shared.compile(&spec)));
+        let thread = Builder::new().name("grammar".to_owned()).stack_size(STACK);
+        thread.spawn(work).map_err(GrammarError::refused)?;
+        if let Ok(grammar) = timeout(self.time_limit, &mut receiver).await {
+            let grammar = grammar.map_err(|_| failed())??;
+            self.cache().insert(key, grammar.clone());
+            return Ok(grammar);
+        }
+        let limit = self.time_limit.as_secs_f32();
+        tokio::spawn(self.await_late(key, place, receiver));
+        Err(GrammarError::refused(format!("compiling took more than {limit} s")))
+    }
+
+    /// Waits for a compiler that is late. Its place is for others as soon as there is another one
+    /// to be late at.
+    async fn await_late(
+        self: Arc<Self>,
+        key: String,
+        place: OwnedSemaphorePermit,
+        mut receiver: oneshot::Receiver<Result<CompiledGrammar, GrammarError>>,
+    ) {
+        let grammar = tokio::select! {
+            grammar = &mut receiver => grammar,
+            _late = self.late.clone().acquire_owned() => {
+                drop(place);
+                receiver.await
+            }
+        };
+        if let Ok(Ok(grammar)) = grammar {
+            self.cache().insert(key, grammar);
+        }
+    }
+
     fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }

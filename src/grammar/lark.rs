@@ -23,6 +23,9 @@ pub enum Expr {
         min: u32,
         max: Option<u32>,
     },
+    /// A lexeme that does not become one with its neighbours: llguidance goes on with a lexeme as
+    /// long as it can, and would not come back to where a part of it had ended.
+    Apart(Box<Expr>),
     /// A JSON value that a schema describes.
     Json(Value),
     /// One token of a set, as llguidance writes it: `<[1,7-9]>`.
@@ -53,7 +56,7 @@ impl Expr {
     fn children(&self) -> &[Self] {
         match self {
             Self::Seq(items) | Self::Or(items) => items,
-            Self::Repeat { inner, .. } => std::slice::from_ref(inner),
+            Self::Repeat { inner, .. } | Self::Apart(inner) => std::slice::from_ref(inner),
             _ => &[],
         }
     }
@@ -76,7 +79,8 @@ impl Expr {
         match self {
             Self::Text(_) | Self::Regex(_) => true,
             Self::Rule(rule) => regular[*rule],
-            Self::Json(_) | Self::Tokens(_) | Self::Free { .. } | Self::Until { .. } => false,
+            Self::Apart(_) | Self::Json(_) | Self::Tokens(_) => false,
+            Self::Free { .. } | Self::Until { .. } => false,
             _ => self.children().iter().all(|child| child.is_regular(regular)),
         }
     }
@@ -192,6 +196,7 @@ impl Writer<'_> {
                 format!("({inner}){}", times(*min, *max))
             }
             Expr::Rule(rule) => self.rule_name(*rule),
+            Expr::Apart(inner) => self.expr(inner),
             Expr::Json(schema) => format!("%json {schema}"),
             Expr::Tokens(tokens) => tokens.clone(),
             Expr::Free { excludes, max_tokens } => {
@@ -251,9 +256,8 @@ impl Writer<'_> {
             Expr::Repeat { inner, min, max } => {
                 format!("({}){}", self.terminal(inner), times(*min, *max))
             }
-            Expr::Json(_) | Expr::Tokens(_) | Expr::Free { .. } | Expr::Until { .. } => {
-                unreachable!("not regular")
-            }
+            Expr::Apart(_) | Expr::Json(_) | Expr::Tokens(_) => unreachable!("not regular"),
+            Expr::Free { .. } | Expr::Until { .. } => unreachable!("not regular"),
         }
     }
 }

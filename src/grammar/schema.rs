@@ -75,6 +75,11 @@ pub fn for_llguidance(schema: &Value, options: &JsonOptions) -> Value {
     schema
 }
 
+/// Whether xgrammar knows a format of strings.
+pub fn knows_format(format: &str) -> bool {
+    FORMATS.contains(&format)
+}
+
 /// Whether vLLM finds a feature in the schema that xgrammar lacks.
 pub fn beyond_xgrammar(schema: &Value) -> bool {
     let Value::Object(members) = schema else { return false };
@@ -95,7 +100,7 @@ fn lacks_support(schema: &Map<String, Value>) -> bool {
     let has = |keys: &[&str]| keys.iter().any(|key| schema.contains_key(*key));
     let number = (is("integer") || is("number")) && has(&["multipleOf"]);
     let array = is("array") && has(&["uniqueItems", "contains", "minContains", "maxContains"]);
-    let known = |format: &Value| format.as_str().is_some_and(|f| FORMATS.contains(&f));
+    let known = |format: &Value| format.as_str().is_some_and(knows_format);
     let string = is("string")
         && (schema.get("format").is_some_and(|format| !known(format)) || bounds_a_pattern(schema));
     let names = is("object")

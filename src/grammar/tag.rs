@@ -1,6 +1,10 @@
 //! xgrammar's structural tags: free text with parts that keep to a format.
 
+mod complete;
 mod dispatch;
+mod xml;
+
+pub use complete::complete;
 
 use super::compile::GrammarError;
 use super::lark::Expr;
@@ -8,6 +12,10 @@ use super::spec::JsonOptions;
 use super::{anchors, build, ebnf, schema};
 use crate::types::Token;
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+
+/// The style of arguments that are elements.
+const XML: &str = "qwen_xml";
 
 /// Finds a token by its text.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<Token>;
@@ -18,13 +26,20 @@ pub fn to_lark(
     options: &JsonOptions,
     lookup: Lookup<'_>,
 ) -> Result<String, GrammarError> {
-    let legacy =
-        tag.get("structures").map(|structures| from_legacy(tag, structures)).transpose()?;
-    let format = legacy.as_ref().or_else(|| tag.get("format")).ok_or_else(unreadable)?;
+    let format = format_of(tag)?;
     let mut reader = Reader { options, lookup, rules: Vec::new() };
-    let root = reader.format(format)?;
+    let root = reader.format(&format)?;
     reader.rules.push(root);
     build::written(&reader.rules, reader.rules.len() - 1)
+}
+
+/// The format of a tag of either form.
+pub fn format_of(tag: &Value) -> Result<Cow<'_, Value>, GrammarError> {
+    match (tag.get("structures"), tag.get("format")) {
+        (Some(structures), _) => from_legacy(tag, structures).map(Cow::Owned),
+        (None, Some(format)) => Ok(Cow::Borrowed(format)),
+        (None, None) => Err(unreadable()),
+    }
 }
 
 /// vLLM's last backend to be asked reads the older form only, and names what it misses there.
@@ -114,7 +129,7 @@ impl Reader<'_> {
                 Err(unsupported("max_tokens of any_tokens"))
             }
             "any_tokens" => Ok(Expr::star(self.tokens_without(&format)?)),
-            "qwen_xml_parameter" => Err(unsupported("qwen_xml_parameter")),
+            "qwen_xml_parameter" => xml::arguments(format.get("json_schema")?, self.options, None),
             _ => Err(unreadable()),
         }
     }
@@ -136,6 +151,7 @@ impl Reader<'_> {
             }
             "triggered_tags" => self.triggered_tags(&format, Some(ends)),
             "dispatch" => self.dispatch(&format, Some(ends)),
+            "json_schema" if format.is_xml() => self.xml(&format, Some(ends)),
             "sequence" => self.sequence(format.list("elements")?, Some(ends)),
             "or" => {
                 let items = format.list("elements")?;
@@ -192,9 +208,24 @@ impl Reader<'_> {
     }
 
     fn json(&mut self, format: &Format<'_>) -> Result<Expr, GrammarError> {
+        if format.is_xml() {
+            return self.xml(format, None);
+        }
+        let schema = self.schema(format, "json")?;
+        Ok(Expr::Json(schema::for_llguidance(schema, self.options)))
+    }
+
+    /// Elements in place of JSON's members.
+    fn xml(&mut self, format: &Format<'_>, ends: Option<&[String]>) -> Result<Expr, GrammarError> {
+        let schema = self.schema(format, XML)?;
+        xml::arguments(schema, self.options, ends)
+    }
+
+    /// The schema of a format that asks for nothing else.
+    fn schema<'f>(&self, format: &Format<'f>, style: &str) -> Result<&'f Value, GrammarError> {
         let is = |key: &str, usual: Value| format.members.get(key).is_none_or(|v| *v == usual);
-        if !is("style", "json".into()) {
-            return Err(unsupported("JSON in another style than json"));
+        if !is("style", style.into()) {
+            return Err(unsupported("JSON in this style"));
         }
         if !is("any_order", false.into()) || !is("excludes", json!([])) {
             return Err(unsupported("any_order and excludes of json_schema"));
@@ -206,7 +237,7 @@ impl Reader<'_> {
         if !matches!(schema, Value::Bool(_) | Value::Object(_)) {
             return Err(unreadable());
         }
-        Ok(Expr::Json(schema::for_llguidance(schema, self.options)))
+        Ok(schema)
     }
 
     fn repeat(
@@ -336,6 +367,10 @@ impl<'a> Format<'a> {
         let Some(list) = self.members.get(key) else { return Ok(Vec::new()) };
         let texts = list.as_array().ok_or_else(unreadable)?.iter();
         texts.map(|text| text.as_str().map(str::to_owned).ok_or_else(unreadable)).collect()
+    }
+
+    fn is_xml(&self) -> bool {
+        self.members.get("style").is_some_and(|style| style == XML)
     }
 
     fn int(&self, key: &str) -> Result<i64, GrammarError> {

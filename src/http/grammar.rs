@@ -2,17 +2,21 @@
 
 use super::call::Call;
 use super::frontend::Frontend;
-use super::request::{ChatRequest, Sampling, ToolChoice};
+use super::request::{ChatRequest, Constraints, Sampling, ToolChoice};
 use crate::error::ApiError;
 use crate::grammar::{
     CompiledGrammar, GrammarError, GrammarSpec, ReasoningEnd, ToolCalls, ToolsAsked,
 };
-use crate::types::{Token, TokenConstraint, ToolFormat};
+use crate::types::{Token, TokenConstraint};
+use serde_json::Value;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 impl From<GrammarError> for ApiError {
     fn from(error: GrammarError) -> Self {
-        Self::bad_request(error.to_string())
+        match error {
+            GrammarError::Busy => Self::overloaded(),
+            GrammarError::Refused(message) => Self::bad_request(message),
+        }
     }
 }
 
@@ -56,27 +60,34 @@ impl Frontend {
     }
 
     /// What the tools of a chat ask of its output; `None` when that is left to other fields.
-    pub(super) fn tool_grammar(&self, request: &ChatRequest) -> Option<GrammarSpec> {
-        if self.options.tool_format != Some(ToolFormat::Hermes) {
-            return None;
-        }
-        let tools = request.conversation.tools.as_ref()?.as_array()?;
+    pub(super) fn tool_grammar(
+        &self,
+        request: &ChatRequest,
+    ) -> Result<Option<GrammarSpec>, ApiError> {
+        let tools = request.conversation.tools.as_ref().and_then(Value::as_array);
+        let (Some(format), Some(tools)) = (self.options.tool_format, tools) else {
+            return Ok(None);
+        };
         let calls = match &request.tool_choice {
             ToolChoice::Auto => ToolCalls::Auto,
             ToolChoice::Required => ToolCalls::Required,
             ToolChoice::Named(name) => ToolCalls::Named(name),
-            ToolChoice::None | ToolChoice::Null => return None,
+            ToolChoice::None | ToolChoice::Null => return Ok(None),
         };
         let asked = ToolsAsked {
+            format,
             tools,
             calls,
             single: request.single_tool_call,
             level: self.options.tool_strict_level,
         };
         // An error is found again where the fields are checked.
-        let constraints = request.common.sampling.constraints.as_ref().ok();
-        let output = constraints.and_then(|constraints| constraints.check().ok()).flatten();
-        asked.grammar(output.as_ref())
+        let output = match request.common.sampling.constraints.as_ref().map(Constraints::check) {
+            Ok(Ok(output)) => output,
+            _ if calls == ToolCalls::Auto => return Ok(None),
+            _ => None,
+        };
+        Ok(asked.grammar(output.as_ref())?)
     }
 }
 

@@ -11,6 +11,7 @@ mod messages;
 mod metrics;
 mod operations;
 mod parsed;
+mod parsed_bodies;
 mod render;
 mod replies;
 mod responses;

@@ -15,11 +15,8 @@ FLAGS = [
     *("--reasoning-parser", "qwen3", "--enable-auto-tool-choice"),
     *("--tool-call-parser", "hermes", "--enable-scale-out", "--enable-prompt-tokens-details"),
 ]
-# What differs, and why: features to come, and crashes of vLLM.
+# What differs, and why: crashes of vLLM.
 APART = {
-    "/v1/messages/render schema": "rendered parameters do not show grammars",
-    "/v1/messages/render tool_choice": "rendered parameters do not show grammars",
-    "/v1/messages/render named_tool": "rendered parameters do not show grammars",
     "/v1/messages/count_tokens no utf-8": "vLLM cannot write its own error about the name",
     "/v1/messages/count_tokens result_image_odd": "vLLM crashes (500)",
     "/v1/messages/count_tokens result_image_odd, tools": "vLLM crashes (500)",

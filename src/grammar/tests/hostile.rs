@@ -1,7 +1,9 @@
 //! Grammars made to do harm end in an error, soon, or are as cheap as any other.
 
 use super::*;
+use crate::grammar::compile::Bounds;
 use serde_json::json;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 /// Far more than any takes, and less than what a stalled server would need.
@@ -136,4 +138,45 @@ fn grammars_of_all_kinds() {
     harmless("many choices", GrammarSpec::Choice(choices));
     let repeated = "root ::= (((\"a\"{1000}){1000}){1000}){1000}".to_owned();
     harmless("repetitions of repetitions", GrammarSpec::Grammar(repeated));
+}
+
+#[test]
+fn compilers_that_do_not_end_are_bounded() {
+    let (release, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    // The first compiler asks for the vocabulary, the others wait for that one.
+    let tokens = move || {
+        let _ = gate.lock().expect("one at a time").recv();
+        vocabulary()
+    };
+    let bounds = Bounds { time: Duration::from_millis(20), places: 2, late: 3 };
+    let grammars = Grammars::bounded(tokens, Some(EOS), JsonOptions::default(), bounds);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let compile = |number: usize| {
+        let spec = GrammarSpec::Choice(vec![format!("choice {number}")]);
+        grammars.compile(spec)
+    };
+    runtime.expect("a runtime").block_on(async {
+        let start = Instant::now();
+        for number in 0..5 {
+            let error = compile(number).await.err().expect("too late").to_string();
+            assert_eq!(error, "Grammar error: compiling took more than 0.02 s");
+        }
+        for number in 5..8 {
+            assert_eq!(compile(number).await.err(), Some(GrammarError::Busy));
+        }
+        release.send(()).expect("a compiler waits");
+        let grammar = loop {
+            match compile(8).await {
+                Ok(grammar) => break grammar,
+                Err(_) => assert!(start.elapsed() < PATIENCE, "the compilers never came back"),
+            }
+        };
+        assert!(takes(&grammar, "choice 8"));
+        // What came too late for those who asked is there for the next ones.
+        while grammars.at_hand(&GrammarSpec::Choice(vec!["choice 0".to_owned()])).is_none() {
+            assert!(start.elapsed() < PATIENCE, "a late grammar is lost");
+            tokio::task::yield_now().await;
+        }
+    });
 }

@@ -10,7 +10,7 @@ mod reply;
 mod stream;
 
 pub use batch::create as create_batch;
-pub use parsing::{Parsing, tool_call_id};
+pub use parsing::{Parsing, Said, ToolCall, tool_call_id};
 pub use progress::Progress;
 pub use reply::Replies;
 
@@ -197,7 +197,7 @@ impl Frontend {
         if self.parsers.as_ref().is_some_and(|p| p.needs_special_tokens(has_tools, tools)) {
             sampling.skip_special_tokens = false;
         }
-        sampling.grammar = self.tool_grammar(request);
+        sampling.grammar = self.tool_grammar(request)?;
         sampling.thinking = self.thinking(&request.conversation);
         sampling.include_reasoning = request.include_reasoning;
         Ok(sampling)

@@ -63,45 +63,56 @@ impl Parsing {
 
     /// What the text of a whole output says, for a client of `api`.
     pub fn parsed(&self, frontend: &Frontend, text: &str, api: ParserApi) -> Parsed {
-        let mut parsed = self.parsers.whole(&self.reading, text);
-        if let Some(called) = parsed.tools_called {
-            frontend.metrics.tool_parser_invoked(ParserMode::Whole, api, called);
-        }
+        let mut parsed = self.all(frontend, text, api);
         if self.single_call {
             parsed.tool_calls.truncate(1);
         }
         parsed
     }
 
-    /// Reads a whole output.
-    pub fn whole(&self, frontend: &Frontend, output: &Output) -> Said {
-        let parsed = self.parsed(frontend, &output.text, ParserApi::Chat);
-        let reason = output.finish.as_ref().map(|finish| finish.reason);
+    /// The same with all calls, however many are wanted.
+    fn all(&self, frontend: &Frontend, text: &str, api: ParserApi) -> Parsed {
+        let parsed = self.parsers.whole(&self.reading, text);
+        if let Some(called) = parsed.tools_called {
+            frontend.metrics.tool_parser_invoked(ParserMode::Whole, api, called);
+        }
+        parsed
+    }
+
+    /// Reads a text that some server has generated, whatever was asked for.
+    pub fn unfiltered(&self, frontend: &Frontend, text: &str) -> Said {
+        let parsed = self.all(frontend, text, ParserApi::Chat);
         let mut said = Said {
             content: parsed.content,
             reasoning: parsed.reasoning.filter(|_| self.reading.include_reasoning),
-            tool_calls: Vec::new(),
-            finish: reason.map(FinishReason::as_str),
-            reasoning_tokens: self.reasoning_tokens(&output.tokens),
+            tool_calls: parsed.tool_calls,
+            ..Said::default()
         };
-        let calls = parsed.tool_calls;
+        if matches!(self.choice, ToolChoice::Named(_) | ToolChoice::Required) {
+            said.content.get_or_insert_default();
+        }
+        said
+    }
+
+    /// Reads a whole output.
+    pub fn whole(&self, frontend: &Frontend, output: &Output) -> Said {
+        let mut said = self.unfiltered(frontend, &output.text);
+        let reason = output.finish.as_ref().map(|finish| finish.reason);
         let called = match &self.choice {
-            ToolChoice::Auto => !calls.is_empty(),
+            ToolChoice::Auto => !said.tool_calls.is_empty(),
             ToolChoice::Required => reason == Some(FinishReason::Stop),
-            ToolChoice::Named(_) | ToolChoice::None | ToolChoice::Null => false,
-        };
-        if called {
-            said.finish = Some("tool_calls");
-        }
-        match &self.choice {
-            ToolChoice::Named(_) | ToolChoice::Required => {
-                said.content.get_or_insert_default();
-                said.tool_calls = calls;
+            ToolChoice::Named(_) => false,
+            ToolChoice::None | ToolChoice::Null => {
+                // vLLM leaves calls out that an explicit null let the model make.
+                said.tool_calls.clear();
+                false
             }
-            ToolChoice::Auto => said.tool_calls = calls,
-            // vLLM leaves calls out that an explicit null let the model make.
-            ToolChoice::None | ToolChoice::Null => {}
+        };
+        if self.single_call {
+            said.tool_calls.truncate(1);
         }
+        said.finish = if called { Some("tool_calls") } else { reason.map(FinishReason::as_str) };
+        said.reasoning_tokens = self.reasoning_tokens(&output.tokens);
         said
     }
 
@@ -112,11 +123,20 @@ impl Parsing {
 
     /// The finish reason of a stream that ended in `reason`.
     pub fn stream_finish(&self, reason: FinishReason, has_calls: bool) -> &'static str {
-        let is_named = matches!(self.choice, ToolChoice::Named(_));
-        match has_calls && !is_named && reason == FinishReason::Stop {
+        match has_calls && !self.is_named() && reason == FinishReason::Stop {
             true => "tool_calls",
             false => reason.as_str(),
         }
+    }
+
+    /// Whether the tool to call was named.
+    pub fn is_named(&self) -> bool {
+        matches!(self.choice, ToolChoice::Named(_))
+    }
+
+    /// Whether only the first call is wanted.
+    pub fn is_single(&self) -> bool {
+        self.single_call
     }
 
     /// Keeps of a delta what the request wants to see.
@@ -225,9 +245,15 @@ struct Function {
     arguments: String,
 }
 
+impl ToolCall {
+    pub fn new(id: String, call: FunctionCall) -> Self {
+        let function = Function { name: call.name, arguments: call.arguments };
+        Self { id, r#type: "function", function }
+    }
+}
+
 impl From<FunctionCall> for ToolCall {
     fn from(call: FunctionCall) -> Self {
-        let function = Function { name: call.name, arguments: call.arguments };
-        Self { id: tool_call_id(), r#type: "function", function }
+        Self::new(tool_call_id(), call)
     }
 }

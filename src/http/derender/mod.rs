@@ -2,9 +2,13 @@
 //! `/inference/v1/generate` gave to the reply that a client sees, without running anything.
 
 mod bounds;
+mod chat;
 mod detokenize;
 mod logprobs;
+mod parsed;
 mod reply;
+
+pub use chat::create as chat;
 
 use super::body::read;
 use super::frontend::Frontend;
@@ -16,105 +20,8 @@ use crate::types::Token;
 use axum::body::Body;
 use axum::http::{HeaderMap, Response};
 use detokenize::Detokenizer;
-use logprobs::{ChatLogprobs, CompletionLogprobs};
+use logprobs::CompletionLogprobs;
 use reply::*;
-
-/// A chat: the whole reply, or a chunk.
-pub fn chat(
-    frontend: &Frontend,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<Response<Body>, ApiError> {
-    let (request, surrogates) = read(headers, body, DerenderRequest::chat)?;
-    frontend.check_model(request.model.as_deref())?;
-    surrogates?;
-    if frontend.parsers.is_some() {
-        // vLLM parses here too, given the chat's request and the prompt's tokens.
-        let what = "derendering chats beside --reasoning-parser or --tool-call-parser";
-        return Err(ApiError::not_implemented(what));
-    }
-    if let Some(state) = &request.stream {
-        bounds::check_chat_chunk(frontend, &request, state.as_ref())?;
-        return chat_chunk(frontend, &request, state.clone());
-    }
-    bounds::check(frontend, &request)?;
-    let (response, task) = only(frontend, &request)?;
-    let detokenizer = task.seeded(frontend, &request);
-    let mut choices = Vec::with_capacity(response.choices.len());
-    for choice in &response.choices {
-        let ids = given(choice, |index| format!("choice {index} has empty or null token_ids"))?;
-        choices.push(ChatChoice {
-            index: int(&choice.index),
-            message: Message::assistant(detokenizer.clone().push(ids)),
-            logprobs: choice.logprobs.as_ref().map(|all| ChatLogprobs::new(frontend, all, &[])),
-            finish_reason: choice.finish_reason.as_deref(),
-            stop_reason: choice.stop_reason.as_ref().map(|stop| stop.to_value()),
-            token_ids: request.return_token_ids.then_some(ids),
-            routed_experts: (),
-        });
-    }
-    let usage = Usage::counts(task.prompt_tokens, count(&response.choices));
-    Ok(respond::json(&ChatReply {
-        id: &response.request_id.clone().unwrap_or_else(random_id),
-        object: "chat.completion",
-        created: unix_time(),
-        model: task.model,
-        choices,
-        service_tier: (),
-        system_fingerprint: (),
-        usage: usage.in_reply(None, None),
-        prompt_logprobs: response.prompt_logprobs.as_ref().map(prompt_logprobs),
-        prompt_token_ids: (),
-        prompt_text: (),
-        kv_transfer_params: response.kv_transfer_params.as_ref().map(|params| params.to_value()),
-        ec_transfer_params: (),
-        metrics: response.metrics.as_ref().map(Metrics),
-    }))
-}
-
-fn chat_chunk(
-    frontend: &Frontend,
-    request: &DerenderRequest,
-    state: Option<State>,
-) -> Result<Response<Body>, ApiError> {
-    let (chunk, task) = only(frontend, request)?;
-    let (mut detokenizer, mut state) = task.resumed(frontend, request, state);
-    let mut choices = Vec::with_capacity(1);
-    for choice in &chunk.choices {
-        let ids = choice.token_ids.as_deref().unwrap_or_default();
-        let text = detokenizer.push(ids);
-        let context = &state.logprob_context_token_ids;
-        let logprobs = choice.logprobs.as_ref();
-        choices.push(ChatChunkChoice {
-            index: int(&choice.index),
-            delta: Delta {
-                role: (!state.role_sent).then_some("assistant"),
-                content: Some(text).filter(|text| !text.is_empty()),
-                reasoning: (),
-            },
-            logprobs: logprobs.map(|all| ChatLogprobs::new(frontend, all, context)),
-            finish_reason: choice.finish_reason.as_deref(),
-            stop_reason: choice.stop_reason.as_ref().map(|stop| stop.to_value()),
-            token_ids: choice.token_ids.as_deref().filter(|_| request.return_token_ids),
-        });
-        state.role_sent = true;
-        advance(&mut state, ids);
-    }
-    detokenizer.save(&mut state);
-    let chunk = ChatChunk {
-        id: &chunk.request_id.clone().unwrap_or_else(random_id),
-        object: "chat.completion.chunk",
-        created: unix_time(),
-        model: task.model,
-        choices,
-        usage: task.chunk_usage(chunk),
-        system_fingerprint: (),
-        prompt_token_ids: (),
-        prompt_text: (),
-        metrics: chunk.metrics.as_ref().map(Metrics),
-    };
-    Ok(respond::json(&WithState { chunk, stream_state: &state }))
-}
 
 /// Completions: the whole reply to several prompts, or a chunk.
 pub fn completions(
@@ -137,7 +44,7 @@ pub fn completions(
     let (mut prompt_tokens, mut completion_tokens) = (0, 0);
     for (at, response) in request.responses.iter().enumerate() {
         let task = Task::new(frontend, &request, at);
-        let detokenizer = task.seeded(frontend, &request);
+        let detokenizer = task.seeded(frontend, request.skip_special_tokens);
         for choice in &response.choices {
             let id = response.request_id.clone().unwrap_or_else(random_id);
             let ids = given(choice, |index| {
@@ -243,9 +150,9 @@ impl<'a> Task<'a> {
     }
 
     /// Text that goes on where the prompt ends.
-    fn seeded<'f>(&self, frontend: &'f Frontend, request: &DerenderRequest) -> Detokenizer<'f> {
+    fn seeded<'f>(&self, frontend: &'f Frontend, skip_special_tokens: bool) -> Detokenizer<'f> {
         let prompt = self.prompt.unwrap_or_default();
-        Detokenizer::after(&frontend.encoder, prompt, request.skip_special_tokens)
+        Detokenizer::after(&frontend.encoder, prompt, skip_special_tokens)
     }
 
     /// Text that goes on where the chunk before has ended.
@@ -255,12 +162,30 @@ impl<'a> Task<'a> {
         request: &DerenderRequest,
         state: Option<State>,
     ) -> (Detokenizer<'f>, State) {
+        let skip = request.skip_special_tokens;
         match state {
-            None => (self.seeded(frontend, request), State::default()),
-            Some(state) => {
-                let skip = request.skip_special_tokens;
-                (Detokenizer::resume(&frontend.encoder, &state, skip), state)
-            }
+            None => (self.seeded(frontend, skip), State::default()),
+            Some(state) => (Detokenizer::resume(&frontend.encoder, &state, skip), state),
+        }
+    }
+
+    /// A chunk of a chat.
+    fn chat_chunk<'c>(
+        &'c self,
+        chunk: &'c GenerateResponse,
+        choices: Vec<ChatChunkChoice<'c>>,
+    ) -> ChatChunk<'c> {
+        ChatChunk {
+            id: chunk.request_id.clone().unwrap_or_else(random_id),
+            object: "chat.completion.chunk",
+            created: unix_time(),
+            model: self.model,
+            choices,
+            usage: self.chunk_usage(chunk),
+            system_fingerprint: (),
+            prompt_token_ids: (),
+            prompt_text: (),
+            metrics: chunk.metrics.as_ref().map(Metrics),
         }
     }
 

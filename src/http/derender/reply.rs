@@ -1,7 +1,8 @@
 //! The replies, in vLLM's order of members.
 
+use super::super::chat::{Said, ToolCall};
 use super::super::json::{Dict, Int, Json};
-use super::super::reply::Usage;
+use super::super::reply::{Usage, random_id};
 use super::super::request::State;
 use super::logprobs::{ChatLogprobs, CompletionLogprobs};
 use crate::types::Token;
@@ -37,27 +38,33 @@ pub struct ChatChoice<'a> {
     pub routed_experts: (),
 }
 
-#[derive(serde::Serialize)]
+#[derive(Default, serde::Serialize)]
 pub struct Message {
     role: &'static str,
-    content: String,
+    content: Option<String>,
     refusal: (),
     annotations: (),
     audio: (),
     function_call: (),
-    reasoning: (),
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<ToolCall>,
+    reasoning: Option<String>,
 }
 
 impl Message {
     pub fn assistant(content: String) -> Self {
+        Self { role: "assistant", content: Some(content), ..Self::default() }
+    }
+
+    /// A message that was parsed.
+    pub fn of(said: Said) -> Self {
+        let calls = said.tool_calls.into_iter();
         Self {
             role: "assistant",
-            content,
-            refusal: (),
-            annotations: (),
-            audio: (),
-            function_call: (),
-            reasoning: (),
+            content: said.content,
+            tool_calls: calls.map(|call| ToolCall::new(random_id(), call)).collect(),
+            reasoning: said.reasoning,
+            ..Self::default()
         }
     }
 }
@@ -99,7 +106,7 @@ pub struct WithState<'a, C> {
 
 #[derive(serde::Serialize)]
 pub struct ChatChunk<'a> {
-    pub id: &'a str,
+    pub id: String,
     pub object: &'static str,
     pub created: u64,
     pub model: &'a str,
@@ -121,11 +128,27 @@ pub struct ChatChunkChoice<'a> {
     pub token_ids: Option<&'a [Token]>,
 }
 
-#[derive(serde::Serialize)]
+#[derive(Default, serde::Serialize)]
 pub struct Delta {
     pub role: Option<&'static str>,
     pub content: Option<String>,
-    pub reasoning: (),
+    pub reasoning: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<CallDelta>,
+}
+
+#[derive(serde::Serialize)]
+pub struct CallDelta {
+    pub id: Option<String>,
+    pub r#type: Option<&'static str>,
+    pub index: usize,
+    pub function: FunctionDelta,
+}
+
+#[derive(serde::Serialize)]
+pub struct FunctionDelta {
+    pub name: Option<String>,
+    pub arguments: Option<String>,
 }
 
 #[derive(serde::Serialize)]

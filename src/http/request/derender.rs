@@ -6,6 +6,8 @@ pub use schema::METRICS_MEMBERS;
 
 use super::super::json::{Dict, Int, Json};
 use super::super::schema::{Errors, Path, Schema, check, coerce};
+use super::chat::ChatRequest;
+use super::chat_hooks::run_hooks;
 use super::fields::Fields;
 use crate::error::ApiError;
 use crate::types::Token;
@@ -72,12 +74,20 @@ pub struct DerenderRequest {
     pub prompt_token_ids: Vec<Option<Vec<Token>>>,
     pub skip_special_tokens: bool,
     pub return_token_ids: bool,
+    /// What the client had asked for, when that was a chat.
+    pub chat: Option<ChatRequest>,
 }
 
 impl DerenderRequest {
     /// Checks a chat's body.
     pub fn chat(body: Json) -> Result<Self, ApiError> {
-        Self::checked(&CHATS, &body, "chat_request")
+        let mut request = Self::checked(&CHATS, &body, "chat_request")?;
+        if let Some(Json::Dict(chat)) = body.get("chat_request") {
+            let mut chat = chat.clone();
+            run_hooks(&mut chat)?;
+            request.chat = Some(ChatRequest::from_checked(chat)?);
+        }
+        Ok(request)
     }
 
     /// Checks a body of completions.
@@ -111,6 +121,7 @@ impl DerenderRequest {
             prompt_token_ids,
             skip_special_tokens: original.bool("skip_special_tokens").unwrap_or(true),
             return_token_ids: original.flag("return_token_ids"),
+            chat: None,
         })
     }
 }

@@ -39,6 +39,7 @@ pub use responses::{
 };
 pub use sampling::{BeamParams, Described, Limits, Sampling, checked_label_ids, label_params};
 pub use scoring::{Piece, SCHEMA as SCORING_SCHEMA, ScoringRequest};
+pub use structured::Constraints;
 pub use tokenize::{
     DETOKENIZE_SCHEMA, DetokenizeRequest, TEXT_SCHEMA as TOKENIZE_TEXT_SCHEMA, TokenizeInput,
     TokenizeRequest,

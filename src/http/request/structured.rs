@@ -1,12 +1,13 @@
 //! Structured outputs and response formats: checked as vLLM checks them, down to one grammar.
 
-use super::super::json::{Dict, Json, ParseError, dumps, parse_text, repr};
+use super::super::json::{Dict, Json, ParseError, dumps_ascii, parse_text, repr};
 use super::super::schema::{
     Errors, Field, OBJECT, ObjectKind, Path, STRS, Schema, check, coerce, optional, required,
 };
 use super::fields::Fields;
 use crate::error::ApiError;
 use crate::grammar::GrammarSpec;
+use serde_json::Value;
 
 const NULLABLE_STR: Schema = Schema::Nullable(&Schema::Str);
 
@@ -53,7 +54,7 @@ const LEGACY_TAG_FORMAT: Schema = model(&[
         &Schema::List {
             item: &model(&[
                 required("begin", &Schema::Str),
-                optional("schema", &Schema::Nullable(&OBJECT)),
+                required("schema", &OBJECT),
                 required("end", &Schema::Str),
             ]),
             max: None,
@@ -172,7 +173,7 @@ impl Constraints {
                 ("json", schema.unwrap_or(Json::Null))
             }
             Some("structural_tag") => {
-                let tag = data.get("response_format").map(dumps).unwrap_or_default();
+                let tag = data.dict("response_format").map(tag_text).unwrap_or_default();
                 ("structural_tag", Json::Str(tag))
             }
             _ => return Ok(Self(members)),
@@ -186,6 +187,21 @@ impl Constraints {
     /// Whether the request asks for none.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// The constraints as vLLM's `SamplingParams` show them, or the grammar of `tools` in their
+    /// place.
+    pub fn shown(&self, tools: Option<&GrammarSpec>) -> Option<Value> {
+        let of_tools;
+        let members = match tools {
+            Some(GrammarSpec::Tag(tag)) => {
+                let text = Json::Str(dumps_ascii(&Json::from(tag)));
+                of_tools = Dict::from_iter([("structural_tag".to_owned(), text)]);
+                &of_tools
+            }
+            _ => self.0.as_ref()?,
+        };
+        Some(as_dataclass(Fields(members)).to_value())
     }
 
     /// The checks that vLLM leaves to the engine; gives what the output has to keep to.
@@ -228,6 +244,26 @@ impl Constraints {
         }
         grammar(fields, schema, tag).map(Some)
     }
+}
+
+/// A response format that is a structural tag, as text: the members of its model first.
+fn tag_text(format: &Dict) -> String {
+    let of = |structure: &Json| match structure.as_dict() {
+        Some(members) => ordered(members, &["begin", "schema", "end"]),
+        None => structure.clone(),
+    };
+    let mut format = format.clone();
+    if let Some(Json::List(structures)) = format.get_mut("structures") {
+        *structures = structures.iter().map(of).collect();
+    }
+    dumps_ascii(&ordered(&format, &["type", "format", "structures", "triggers"]))
+}
+
+/// The same members, those of `first` before the others.
+fn ordered(members: &Dict, first: &[&str]) -> Json {
+    let known = first.iter().filter_map(|name| members.get_key_value(*name));
+    let others = members.iter().filter(|(name, _)| !first.contains(&name.as_str()));
+    Json::Dict(known.chain(others).map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
 /// What the first constraint that is set asks for; vLLM's order.

@@ -259,7 +259,9 @@ impl Parsers {
     fn xml_tools(&self, reading: &Reading) -> XmlTools {
         let ignores = Ignores { calls: false, reasoning: self.reasoning.is_none() };
         let engine = self.engine(State::Content, ignores);
-        XmlTools::new(engine, reading.schemas.clone(), reading.tools == ToolUse::Never)
+        // Without tools there are no calls that were not wanted: they are found, and left out.
+        let drops_calls = reading.tools == ToolUse::Never && !reading.schemas.is_empty();
+        XmlTools::new(engine, reading.schemas.clone(), drops_calls)
     }
 
     /// What of some tokens stands behind the reasoning that ends among them.

@@ -213,6 +213,11 @@ impl OutputParser {
                 };
                 let called = step.delta.as_ref().is_some_and(|d| !d.tool_calls.is_empty());
                 step.tools_called = Some(called);
+                if self.reading.tools == ToolUse::Never
+                    && let Some(delta) = &mut step.delta
+                {
+                    delta.tool_calls.clear();
+                }
                 return;
             }
         };
@@ -243,7 +248,9 @@ impl OutputParser {
         {
             let delta = step.delta.get_or_insert_default();
             append(&mut delta.content, last.content.flatten());
-            delta.tool_calls.extend(last.tool_calls);
+            if self.reading.tools != ToolUse::Never {
+                delta.tool_calls.extend(last.tool_calls);
+            }
         }
         let Thought::Qwen3(engine) = &mut self.thought else { return };
         let (mut reasoning, mut content) = (String::new(), String::new());

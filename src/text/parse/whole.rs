@@ -29,7 +29,9 @@ impl Parsers {
         parsed.tools_called = Some(!calls.is_empty());
         if !calls.is_empty() {
             parsed.content = text.filter(|text| !is_blank(text));
-            parsed.tool_calls = calls;
+            if reading.tools != ToolUse::Never {
+                parsed.tool_calls = calls;
+            }
         } else if reading.tools == ToolUse::Forced && is_blank(content) {
             parsed.content = None;
         } else if self.is_of_one_kind() {

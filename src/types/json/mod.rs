@@ -10,5 +10,5 @@ mod tests;
 mod value;
 
 pub use parse::{Document, ParseError, parse, parse_text};
-pub use repr::{dumps, dumps_str, float_repr, repr, str_repr, to_str};
+pub use repr::{dumps, dumps_ascii, dumps_str, float_repr, repr, str_repr, to_str};
 pub use value::{Dict, Int, Json};

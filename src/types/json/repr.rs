@@ -3,11 +3,19 @@
 use super::value::Json;
 use std::fmt::Write;
 
+/// How values are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Repr,
+    /// `json.dumps(value)`, with characters beyond ASCII as escapes or as they are.
+    Dumps {
+        ascii: bool,
+    },
+}
+
 /// Python's `repr(value)`.
 pub fn repr(value: &Json) -> String {
-    let mut out = String::new();
-    write_repr(&mut out, value);
-    out
+    written(value, Style::Repr)
 }
 
 /// Python's `str(value)`: a string as it is, everything else as its `repr`.
@@ -18,19 +26,40 @@ pub fn to_str(value: &Json) -> String {
     }
 }
 
-fn write_repr(out: &mut String, value: &Json) {
+/// Python's `json.dumps(value, ensure_ascii=False)`: its separators, its numbers, characters as
+/// they are.
+pub fn dumps(value: &Json) -> String {
+    written(value, Style::Dumps { ascii: false })
+}
+
+/// Python's `json.dumps(value)`: ASCII only.
+pub fn dumps_ascii(value: &Json) -> String {
+    written(value, Style::Dumps { ascii: true })
+}
+
+fn written(value: &Json, style: Style) -> String {
+    let mut out = String::new();
+    write_value(&mut out, value, style);
+    out
+}
+
+fn write_value(out: &mut String, value: &Json, style: Style) {
+    let word = |repr, dumps| if style == Style::Repr { repr } else { dumps };
     match value {
-        Json::Null => out.push_str("None"),
-        Json::Bool(true) => out.push_str("True"),
-        Json::Bool(false) => out.push_str("False"),
+        Json::Null => out.push_str(word("None", "null")),
+        Json::Bool(true) => out.push_str(word("True", "true")),
+        Json::Bool(false) => out.push_str(word("False", "false")),
         Json::Int(value) => out.push_str(&value.to_string()),
-        Json::Float(value) => out.push_str(&float_repr(*value)),
-        Json::Str(text) => out.push_str(&str_repr(text)),
+        Json::Float(value) if value.is_finite() => out.push_str(&float_repr(*value)),
+        Json::Float(value) if value.is_nan() => out.push_str(word("nan", "NaN")),
+        Json::Float(value) if *value > 0.0 => out.push_str(word("inf", "Infinity")),
+        Json::Float(_) => out.push_str(word("-inf", "-Infinity")),
+        Json::Str(text) => write_text(out, text, style),
         Json::List(items) => {
             out.push('[');
             for (at, item) in items.iter().enumerate() {
                 out.push_str(if at > 0 { ", " } else { "" });
-                write_repr(out, item);
+                write_value(out, item, style);
             }
             out.push(']');
         }
@@ -38,12 +67,19 @@ fn write_repr(out: &mut String, value: &Json) {
             out.push('{');
             for (at, (key, value)) in entries.iter().enumerate() {
                 out.push_str(if at > 0 { ", " } else { "" });
-                out.push_str(&str_repr(key));
+                write_text(out, key, style);
                 out.push_str(": ");
-                write_repr(out, value);
+                write_value(out, value, style);
             }
             out.push('}');
         }
+    }
+}
+
+fn write_text(out: &mut String, text: &str, style: Style) {
+    match style {
+        Style::Repr => out.push_str(&str_repr(text)),
+        Style::Dumps { ascii } => write_dump(out, text, ascii),
     }
 }
 
@@ -113,6 +149,10 @@ fn is_printable(c: char) -> bool {
 
 /// A string as `json.dumps` writes it: ASCII only, in quotes.
 pub fn dumps_str(out: &mut String, text: &str) {
+    write_dump(out, text, true);
+}
+
+fn write_dump(out: &mut String, text: &str, ascii: bool) {
     out.push('"');
     for c in text.chars() {
         match c {
@@ -123,73 +163,10 @@ pub fn dumps_str(out: &mut String, text: &str) {
             '\t' => out.push_str("\\t"),
             '\u{8}' => out.push_str("\\b"),
             '\u{c}' => out.push_str("\\f"),
-            ' '..='~' => out.push(c),
-            c => {
+            c if c < ' ' || ascii && c > '~' => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     let _ = write!(out, "\\u{unit:04x}");
                 }
-            }
-        }
-    }
-    out.push('"');
-}
-
-/// Python's `json.dumps(value, ensure_ascii=False)`: its separators, its numbers, characters as
-/// they are.
-pub fn dumps(value: &Json) -> String {
-    let mut out = String::new();
-    write_dump(&mut out, value);
-    out
-}
-
-fn write_dump(out: &mut String, value: &Json) {
-    match value {
-        Json::Null => out.push_str("null"),
-        Json::Bool(true) => out.push_str("true"),
-        Json::Bool(false) => out.push_str("false"),
-        Json::Int(value) => out.push_str(&value.to_string()),
-        Json::Float(value) => out.push_str(&match value {
-            value if value.is_nan() => "NaN".to_owned(),
-            value if value.is_infinite() => {
-                if *value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned()
-            }
-            value => float_repr(*value),
-        }),
-        Json::Str(text) => dump_text(out, text),
-        Json::List(items) => {
-            out.push('[');
-            for (at, item) in items.iter().enumerate() {
-                out.push_str(if at > 0 { ", " } else { "" });
-                write_dump(out, item);
-            }
-            out.push(']');
-        }
-        Json::Dict(entries) => {
-            out.push('{');
-            for (at, (key, value)) in entries.iter().enumerate() {
-                out.push_str(if at > 0 { ", " } else { "" });
-                dump_text(out, key);
-                out.push_str(": ");
-                write_dump(out, value);
-            }
-            out.push('}');
-        }
-    }
-}
-
-fn dump_text(out: &mut String, text: &str) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            c if c < ' ' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
             }
             c => out.push(c),
         }

@@ -70,6 +70,26 @@ impl Int {
     }
 }
 
+impl From<&serde_json::Value> for Json {
+    fn from(value: &serde_json::Value) -> Self {
+        use serde_json::Value;
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(value) => Self::Bool(*value),
+            Value::Number(number) if number.is_f64() => {
+                Self::Float(number.as_f64().unwrap_or(f64::NAN))
+            }
+            Value::Number(number) => Self::Int(Int::from_digits(&number.to_string())),
+            Value::String(text) => Self::Str(text.clone()),
+            Value::Array(items) => Self::List(items.iter().map(Self::from).collect()),
+            Value::Object(members) => {
+                let members = members.iter();
+                Self::Dict(members.map(|(name, value)| (name.clone(), value.into())).collect())
+            }
+        }
+    }
+}
+
 impl PartialEq<i64> for Int {
     fn eq(&self, other: &i64) -> bool {
         self.as_i64() == Some(*other)

@@ -150,6 +150,67 @@ TAG = [
     ({"type": "dispatch", "rules": [["<a", CONST]], "loop": False, "excludes": ["no"]},
      ["", "t", "t<ax", "t<axu", "no"]),
 ]
+CITY = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+    "required": ["city"],
+}
+PARIS = "<parameter=city>\nParis\n</parameter>"
+KINDS_OF_VALUES = {
+    "type": "object",
+    "properties": {
+        "o": {"type": "object", "properties": {"a": {"$ref": "#/$defs/n"}}, "required": ["a"]},
+        "l": {"type": "array", "items": {"type": "number"}},
+        "e": {"enum": ["a", "b c", 3, None]},
+        "k": {"const": "x"},
+        "b": {"type": "boolean"},
+        "z": {"type": ["null", "integer"]},
+    },
+    "required": ["o"],
+    "additionalProperties": False,
+    "$defs": {"n": {"type": "integer"}},
+}
+O = '<parameter=o>{"a": 1}</parameter>'
+TEXTS = {
+    "type": "object",
+    "properties": {
+        "p": {"type": "string", "pattern": "^[a-c]+$"},
+        "m": {"type": "string", "minLength": 2, "maxLength": 4},
+        "d": {"type": "string", "format": "date"},
+        "u": {"anyOf": [{"type": "string", "maxLength": 1}, {"type": "integer"}]},
+    },
+}
+
+
+def argument(name, value):
+    return f"<parameter={name}>{value}</parameter>"
+
+
+XML = [
+    (True, ["", "\n", PARIS, PARIS + "\n" + argument("x_1", "{}"), "Paris", argument("1", "a"),
+            argument("city", "a < b </para"), "<parameter=city>a"]),
+    ({"type": "object"}, ["", PARIS, "x"]),
+    ({"type": "object", "properties": {}}, ["", " \n", PARIS]),
+    (CITY, [PARIS, PARIS + "\n<parameter=days>\n2\n</parameter>", "", argument("days", "2"),
+            PARIS + argument("days", "two"), PARIS + argument("days", "-20"), PARIS + PARIS,
+            argument("days", "2") + PARIS, PARIS + argument("other", "1"), argument("city", ""),
+            argument("city", "\"quoted\" é 漢 <b>"), " " + PARIS + "\n\n", "a" + PARIS]),
+    ({**CITY, "additionalProperties": {"type": "integer"}},
+     [PARIS, PARIS + argument("x", "1"), PARIS + argument("x", "y"),
+      PARIS + argument("days", "1") + argument("x", "2") + argument("y", "3")]),
+    ({"$ref": "#/$defs/c", "$defs": {"c": CITY}}, [PARIS, ""]),
+    (KINDS_OF_VALUES,
+     [O, O + argument("l", "[1, 2.5]"), O + argument("l", "[1, x]"), O + argument("e", "b c"),
+      O + argument("e", "3"), O + argument("e", '"a"'), O + argument("e", "null"),
+      O + argument("k", "x"), O + argument("k", "y"), O + argument("b", "true"),
+      O + argument("b", "True"), O + argument("z", "null"), O + argument("z", "7"),
+      O + argument("z", "x"), argument("o", "{}"), argument("o", '{"a": "1"}'),
+      argument("o", '\n{"a": 1}\n'), O + argument("k", "x") + argument("l", "[]")]),
+    (TEXTS, ["", argument("p", "abc"), argument("p", "abd"), argument("m", "ab"),
+             argument("m", "a"), argument("m", "abcdef"), argument("d", "2026-11-28"),
+             argument("d", "2026-13-28"), argument("u", "12"), argument("u", "x"),
+             argument("u", "xy"), argument("p", "a") + argument("d", "2026-11-28")]),
+]
 LEGACY = [
     ({"structures": [{"begin": "<f=a>", "schema": OBJECT, "end": "</f>"}], "triggers": ["<f="]},
      ["", "hi", "hi<f=a>{}</f>", '<f=a>{"a":1}</f> and <f=a>{}</f>', "<f=a>1</f>", "<f=b>{}</f>"]),
@@ -162,6 +223,30 @@ def legacy(spec):
         for s in spec["structures"]
     ]
     return xgr.Grammar.from_structural_tag(items, spec["triggers"])
+
+
+def xml(schema):
+    content = {"type": "json_schema", "json_schema": schema, "style": "qwen_xml"}
+    return tag("<f>\n", content, "\n</f>")
+
+
+def wrapped(texts):
+    return [f"<f>\n{text}\n</f>" for text in texts]
+
+
+TAG += [(xml(schema), wrapped(texts)) for schema, texts in XML]
+CALLS = [
+    {**xml(schema), "begin": f"<f={name}>\n"}
+    for name, schema in [("a", CITY), ("ab", True)]
+]
+A, AB = f"<f=a>\n{PARIS}\n</f>", "<f=ab>\n\n</f>"
+for once in ({}, {"at_least_one": True}, {"stop_after_first": True}):
+    calls = {"type": "triggered_tags", "triggers": ["<f="], "tags": CALLS, **once}
+    TAG.append((
+        {**calls, "excludes": ["<t>", "</t>"]},
+        ["", "text", A, AB, "text " + A, A + "\n" + AB, A + " and", "<f=c>", "<f=a>\n\n</f>",
+         "a<t>", A + "</t>"],
+    ))
 
 
 KINDS = {

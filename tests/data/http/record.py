@@ -30,6 +30,11 @@ The other recordings, each with these flags and some more:
     VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, --served-model-name tiny
     python3 record.py 127.0.0.1:8391 adapters > adapters.jsonl
 
+    --enable-scale-out --reasoning-parser qwen3 --enable-auto-tool-choice
+    with --tool-call-parser hermes, then with --tool-call-parser qwen3_coder
+    python3 record.py 127.0.0.1:8391 parsed > parsed_hermes.jsonl
+    python3 record.py 127.0.0.1:8391 parsed > parsed_xml.jsonl
+
 Each line is a fact: what was sent, which status and body came back. `tests/http_api/golden.rs`
 sends the same bytes to Glassbox and compares. Replies that hold ids, times or generated text are
 compared by shape, the others byte for byte. `tests/serve/` compares text as well.
@@ -50,6 +55,7 @@ SETS = {
     "responses": ["responses", "responses_refused"],
     "responses_store": ["responses_store"],
     "adapters": ["adapters"],
+    "parsed": ["parsed_derender", "parsed_render"],
     "messages": ["messages_bodies", "messages_chats", "messages_replies"],
 }
 

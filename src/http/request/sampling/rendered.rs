@@ -37,7 +37,8 @@ impl SamplingFields {
         let stop_token_ids: Vec<i64> = self.stop_token_ids.iter().map(int).collect();
         let extra_args = Some(&self.extra_args).filter(|args| !args.is_empty());
         let draws = params.temperature > 0.0;
-        let optional: [(&str, Option<Value>); 25] = [
+        let grammar = self.constraints.as_ref().ok();
+        let optional: [(&str, Option<Value>); 26] = [
             ("n", (sampling.n != 1).then(|| sampling.n.into())),
             ("presence_penalty", Some(float(params.presence_penalty))),
             ("frequency_penalty", Some(float(params.frequency_penalty))),
@@ -70,6 +71,7 @@ impl SamplingFields {
             // vLLM's RequestOutputKind: deltas for streams, otherwise only the end.
             ("output_kind", Some(if stream { 1 } else { 2 }.into())),
             ("skip_clone", Some(Value::Bool(true))),
+            ("structured_outputs", grammar.and_then(|g| g.shown(sampling.grammar.as_ref()))),
             ("logit_bias", self.logit_bias.as_ref().map(|bias| bias.iter().cloned().collect())),
             ("allowed_token_ids", {
                 let ids = self.allowed_token_ids.as_ref();
