@@ -32,9 +32,9 @@ pub async fn create(
     let (request, surrogates) = read(headers, body, DecisionRequest::new)?;
     call.arrived();
     let labels = frontend.reply_labels().await.ok_or_else(unsupported)?;
-    frontend.check_model(request.model.as_deref())?;
+    frontend.check_model(request.common.model.as_deref())?;
     surrogates?;
-    let id = request_id("decision-", headers, request.request_id.as_deref(), random_id);
+    let id = request_id("decision-", headers, request.common.request_id.as_deref(), random_id);
     let questions = request.questions()?;
     drop(frontend.engine.reserve(questions.len())?);
     let mut asked = Vec::with_capacity(questions.len());
@@ -42,13 +42,7 @@ pub async fn create(
         asked.push(frontend.asked(&request, question, &labels, body.len()).await?);
     }
     let input_tokens = asked.iter().map(|(prompt, _)| prompt.tokens.len()).sum();
-    let reads = Reads {
-        frontend,
-        call: &call,
-        id: &id,
-        priority: request.priority,
-        cache_salt: request.cache_salt.as_deref(),
-    };
+    let reads = Reads { frontend, call: &call, id: &id, fields: &request.common };
     let done: Vec<LabelRead> = reads.run(asked).await?;
     let is_label =
         |question: &Question, read: &LabelRead| labels.of(question).contains(&read.token);

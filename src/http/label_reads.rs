@@ -4,6 +4,7 @@ use super::account::{Account, Siblings};
 use super::call::Call;
 use super::frontend::Frontend;
 use super::prompt::TokenPrompt;
+use super::request::LabelFields;
 use crate::engine::{Generation, NewRequest};
 use crate::error::ApiError;
 use crate::types::{FinishReason, Generated, SamplingParams, Token, TokenLogprobs};
@@ -15,8 +16,7 @@ pub struct Reads<'a> {
     pub call: &'a Call,
     /// The reply's id.
     pub id: &'a str,
-    pub priority: i64,
-    pub cache_salt: Option<&'a str>,
+    pub fields: &'a LabelFields,
 }
 
 /// What one read gave.
@@ -47,8 +47,8 @@ impl Reads<'_> {
                 prompt: prompt.tokens,
                 params: params.clone(),
                 number: 0,
-                priority: self.priority,
-                cache_salt: self.cache_salt.map(Arc::from),
+                priority: self.fields.priority,
+                cache_salt: self.fields.cache_salt.as_deref().map(Arc::from),
                 session: None,
                 reports_prefix: false,
                 constraint: None,

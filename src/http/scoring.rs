@@ -42,11 +42,11 @@ pub async fn create(
 ) -> Result<Response<Body>, ApiError> {
     let (request, surrogates) = read(headers, body, ScoringRequest::new)?;
     call.arrived();
-    frontend.check_model(request.model.as_deref())?;
+    frontend.check_model(request.common.model.as_deref())?;
     surrogates?;
     drop(frontend.engine.reserve(request.items.len())?);
     check(frontend, &request)?;
-    let given = request.request_id.as_deref();
+    let given = request.common.request_id.as_deref();
     let id = request_id("generative-scoring-", headers, given, random_id);
     let created = unix_time();
     let prompts = frontend.scoring_prompts(&request).await?;
@@ -54,13 +54,7 @@ pub async fn create(
     let ids = checked_label_ids(labels, &frontend.options.limits)?;
     let params = Arc::new(label_params(&ids, 1.0, frontend.eos));
     let prompt_tokens = prompts.iter().map(|prompt| prompt.tokens.len()).sum();
-    let reads = Reads {
-        frontend,
-        call: &call,
-        id: &id,
-        priority: request.priority,
-        cache_salt: request.cache_salt.as_deref(),
-    };
+    let reads = Reads { frontend, call: &call, id: &id, fields: &request.common };
     let asked = prompts.into_iter().map(|prompt| (prompt, params.clone())).collect();
     let done = reads.run(asked).await?;
     let score = |logprobs: &[f64]| match request.apply_softmax {

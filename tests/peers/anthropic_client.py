@@ -4,18 +4,14 @@ python anthropic_client.py --ours BINARY      starts `BINARY serve models/qwen3-
 python anthropic_client.py --peer SCRIPT      the same against the real vLLM, to check the suite
 """
 
-import argparse
 import asyncio
-import os
-import sys
 import time
-import traceback
 
 import anthropic
 
-from server import Server, send
+from checks import client_suite
+from server import send
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MODEL = "qwen3-tiny"
 WHO = "I am qwen3-tiny, a very small language model that was trained on synthetic text."
 # What the client has no parameters for.
@@ -228,36 +224,7 @@ HELPERS = ("ask", "fields", "named", "running", "streamed")
 TESTS = [name for name in vars(Suite) if not name.startswith("_") and name not in HELPERS]
 
 
-def main():
-    ap = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    ap.add_argument("--ours", help="the glassbox binary")
-    ap.add_argument("--peer", help="the script that runs vLLM")
-    ap.add_argument("--model", default=os.path.join(ROOT, "models/qwen3-tiny"))
-    ap.add_argument("--only", default="")
-    args = ap.parse_args()
-    flags = ["--served-model-name", MODEL, "--host", "127.0.0.1", "--port", "{port}"]
-    flags += ["--max-model-len", "4096", "--block-size", "64", "--api-key", "secret"]
-    flags += ["--reasoning-parser", "qwen3", "--enable-auto-tool-choice"]
-    flags += ["--tool-call-parser", "hermes"]
-    failed, tests = [], [t for t in TESTS if args.only in t]
-    command = [args.ours or args.peer, "serve", args.model, *flags]
-    with Server("anthropic-suite", command) as server:
-        suite = Suite(server, "secret")
-        for name in tests:
-            began = time.monotonic()
-            try:
-                getattr(suite, name)()
-                took = time.monotonic() - began
-                print(f"ok   {name.replace('_', ' ')} ({took:.2f} s)", flush=True)
-            except Exception:
-                failed.append(name)
-                trace = traceback.format_exc().replace("\n", "\n    ")
-                print(f"FAIL {name.replace('_', ' ')}\n    {trace}", flush=True)
-    print(f"anthropic {anthropic.__version__}: {len(tests) - len(failed)} of {len(tests)} passed")
-    sys.exit(1 if failed else 0)
-
-
 if __name__ == "__main__":
-    main()
+    flags = ["--served-model-name", MODEL, "--reasoning-parser", "qwen3"]
+    flags += ["--enable-auto-tool-choice", "--tool-call-parser", "hermes"]
+    client_suite(anthropic, __doc__, lambda server: Suite(server, "secret"), TESTS, flags)

@@ -1,6 +1,8 @@
 """What suites of checks share: the registry, the assertion, and the bench of the traces suite."""
 
+import argparse
 import os
+import sys
 import time
 import traceback
 
@@ -44,6 +46,38 @@ def passes(check, bench):
     finally:
         print(f"     {check.__name__}: {time.monotonic() - began:.1f} s", flush=True)
     return True
+
+
+def client_suite(client, doc, suite, tests, flags, env=None):
+    """The program of a suite that drives a server with an official client: `suite` takes the
+    server, and `tests` are the names of its methods that each check one thing."""
+    ap = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    ap.add_argument("--ours", help="the glassbox binary")
+    ap.add_argument("--peer", help="the script that runs vLLM")
+    ap.add_argument("--model", default=os.path.join(ROOT, "models/qwen3-tiny"))
+    ap.add_argument("--only", default="")
+    args = ap.parse_args()
+    failed, tests = [], [test for test in tests if args.only in test]
+    command = [
+        *(args.ours or args.peer, "serve", args.model, "--host", "127.0.0.1", "--port", "{port}"),
+        *("--max-model-len", "4096", "--block-size", "64", "--api-key", "secret", *flags),
+    ]
+    with Server(f"{client.__name__}-suite", command, env) as server:
+        checks = suite(server)
+        for name in tests:
+            began, said = time.monotonic(), name.replace("_", " ")
+            try:
+                getattr(checks, name)()
+                print(f"ok   {said} ({time.monotonic() - began:.2f} s)", flush=True)
+            except Exception:
+                failed.append(name)
+                trace = traceback.format_exc().replace("\n", "\n    ")
+                print(f"FAIL {said}\n    {trace}", flush=True)
+    passed = len(tests) - len(failed)
+    print(f"{client.__name__} {client.__version__}: {passed} of {len(tests)} passed")
+    sys.exit(1 if failed else 0)
 
 
 class Bench:

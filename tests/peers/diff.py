@@ -4,7 +4,8 @@ import re
 
 # bf16 logits around 10 are 0.06 apart, and both servers round along the way.
 NOISE, RELATIVE = 0.15, 0.02
-MASKS = [(r"\b[0-9a-f]{32}\b|\b[0-9a-f]{16}\b", "<hex>")]
+MASKS = [(r"(?<![0-9A-Za-z])([0-9a-f]{32}|[0-9a-f]{16})\b", "<hex>")]
+IDS = ("id", "request_id", "signature", "item_id", "call_id")
 HEADERS = ["content-type", "allow", "location"]
 LOGPROBS = ("logprobs", "prompt_logprobs")
 TIMES = (
@@ -24,11 +25,11 @@ def masked(value, key=""):
         return [masked(v, key) for v in value]
     if key in TIMES and isinstance(value, float):
         return "<ms>"
-    if key == "created":
+    if key in ("created", "created_at"):
         return "<time>" if isinstance(value, int) else value
     if key in ("system_fingerprint", "version", "root"):
         return f"<{key}>" if isinstance(value, str) else value
-    if isinstance(value, str) and key in ("id", "request_id", "signature"):
+    if isinstance(value, str) and key in IDS:
         for pattern, name in MASKS:
             value = re.sub(pattern, name, value)
     return value
@@ -88,7 +89,9 @@ def short(value):
 
 def logprobs(want, have, path, text, out):
     """A prompt's, a chat's or a completion's log probabilities."""
-    if isinstance(want, list) and isinstance(have, list):
+    if isinstance(want, list) and isinstance(have, list) and "token" in (want[0] or {}):
+        response_logprobs(want, have, path, text, out)
+    elif isinstance(want, list) and isinstance(have, list):
         prompt_logprobs(want, have, path, out)
     elif list(want) != list(have):
         out.append(f"{path}: keys {list(have)}, vLLM has {list(want)}")
@@ -121,6 +124,14 @@ def prompt_logprobs(want, have, path, out):
                 out.append(f"{at}.{k}: {short(b[k])}, vLLM has {short(a[k])}")
 
 
+def response_logprobs(want, have, path, text, out):
+    """Those of the Responses API: a chat's, which in streams have no bytes."""
+    if len(want) != len(have):
+        out.append(f"{path}: {len(have)} tokens, vLLM has {len(want)}")
+    for i, (a, b) in enumerate(zip(want, have)):
+        chat_logprob(a, b, f"{path}[{i}]", text, out)
+
+
 def chat_logprob(a, b, at, text, out):
     """{token, logprob, bytes, top_logprobs: [{token, logprob, bytes}]}"""
     if list(a) != list(b) or len(a["top_logprobs"]) != len(b["top_logprobs"]):
@@ -128,11 +139,11 @@ def chat_logprob(a, b, at, text, out):
     elif "token_id" in a:
         token_logprob(a, b, at, text, out)
     elif text == "greedy":
-        same = (a["token"], a["bytes"]) == (b["token"], b["bytes"])
+        same = (a["token"], a.get("bytes")) == (b["token"], b.get("bytes"))
         if not same or not close(a["logprob"], b["logprob"]):
             out.append(f"{at}: {short(b)}, vLLM has {short(a)}")
         tops = (x["top_logprobs"] for x in (a, b))
-        named = [{(t["token"], str(t["bytes"])): t["logprob"] for t in top} for top in tops]
+        named = [{(t["token"], str(t.get("bytes"))): t["logprob"] for t in top} for top in tops]
         alternatives(*named, f"{at}.top_logprobs", out)
         for token, sent in named[1].keys() - named[0].keys():
             if token and any(token == other for other, _ in named[0]):

@@ -4,19 +4,15 @@ python openai_client.py --ours BINARY      starts `BINARY serve models/qwen3-tin
 python openai_client.py --peer SCRIPT      the same against the real vLLM, to check the suite itself
 """
 
-import argparse
 import asyncio
 import math
-import os
-import sys
 import time
-import traceback
 
 import openai
 
-from server import Server, send
+from checks import client_suite
+from server import send
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MODEL = "qwen3-tiny"
 WHO = "I am qwen3-tiny, a very small language model that was trained on synthetic text."
 QUIET = {"chat_template_kwargs": {"enable_thinking": False}}
@@ -258,49 +254,6 @@ TESTS = [
 ]
 
 
-def main():
-    ap = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    ap.add_argument("--ours", help="the glassbox binary")
-    ap.add_argument("--peer", help="the script that runs vLLM")
-    ap.add_argument("--model", default=os.path.join(ROOT, "models/qwen3-tiny"))
-    ap.add_argument("--only", default="")
-    args = ap.parse_args()
-    flags = [
-        "--served-model-name",
-        MODEL,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "{port}",
-        "--max-model-len",
-        "4096",
-        "--block-size",
-        "64",
-        "--api-key",
-        "secret",
-    ]
-    failed, tests = [], [t for t in TESTS if args.only in t]
-    with Server("openai-suite", [args.ours or args.peer, "serve", args.model, *flags]) as server:
-        suite = Suite(server, "secret")
-        for name in tests:
-            began = time.monotonic()
-            try:
-                getattr(suite, name)()
-                print(
-                    f"ok   {name.replace('_', ' ')} ({time.monotonic() - began:.2f} s)", flush=True
-                )
-            except Exception:
-                failed.append(name)
-                print(
-                    f"FAIL {name.replace('_', ' ')}\n    "
-                    + traceback.format_exc().replace("\n", "\n    "),
-                    flush=True,
-                )
-    print(f"openai {openai.__version__}: {len(tests) - len(failed)} of {len(tests)} passed")
-    sys.exit(1 if failed else 0)
-
-
 if __name__ == "__main__":
-    main()
+    flags = ["--served-model-name", MODEL]
+    client_suite(openai, __doc__, lambda server: Suite(server, "secret"), TESTS, flags)

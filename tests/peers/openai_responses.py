@@ -4,18 +4,13 @@ python openai_responses.py --ours BINARY      starts `BINARY serve models/qwen3-
 python openai_responses.py --peer SCRIPT      the same against the real vLLM
 """
 
-import argparse
 import json
-import os
-import sys
 import time
-import traceback
 
 import openai
 
-from server import Server
+from checks import client_suite
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MODEL = "qwen3-tiny"
 WHO = "I am qwen3-tiny, a very small language model that was trained on synthetic text."
 QUIET = {"chat_template_kwargs": {"enable_thinking": False}}
@@ -29,10 +24,8 @@ WEATHER = {
         "required": ["city"],
     },
 }
-FLAGS = ["--served-model-name", MODEL, "--host", "127.0.0.1", "--port", "{port}"]
-FLAGS += ["--max-model-len", "4096", "--block-size", "64", "--api-key", "secret"]
+FLAGS = ["--served-model-name", MODEL, "--enable-auto-tool-choice"]
 FLAGS += ["--reasoning-parser", "qwen3", "--tool-call-parser", "hermes"]
-FLAGS += ["--enable-auto-tool-choice"]
 
 
 class Suite:
@@ -152,28 +145,6 @@ class Suite:
 TESTS = [n for n, f in vars(Suite).items() if callable(f) and n not in ("__init__", "ask")]
 
 
-def main():
-    ap = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    ap.add_argument("--ours", help="the glassbox binary")
-    ap.add_argument("--peer", help="the script that runs vLLM")
-    args = ap.parse_args()
-    command = [args.ours or args.peer, "serve", os.path.join(ROOT, "models/qwen3-tiny"), *FLAGS]
-    failed = []
-    with Server("openai-responses", command, {"VLLM_ENABLE_RESPONSES_API_STORE": "1"}) as server:
-        suite = Suite(server.port)
-        for name in TESTS:
-            try:
-                getattr(suite, name)()
-                print(f"ok   {name.replace('_', ' ')}", flush=True)
-            except Exception:
-                failed.append(name)
-                trace = traceback.format_exc().replace("\n", "\n    ")
-                print(f"FAIL {name.replace('_', ' ')}\n    {trace}", flush=True)
-    print(f"openai {openai.__version__}: {len(TESTS) - len(failed)} of {len(TESTS)} passed")
-    sys.exit(1 if failed else 0)
-
-
 if __name__ == "__main__":
-    main()
+    stores = {"VLLM_ENABLE_RESPONSES_API_STORE": "1"}
+    client_suite(openai, __doc__, lambda server: Suite(server.port), TESTS, FLAGS, stores)

@@ -6,6 +6,8 @@
     ... [--only WORD] [--all]        some cases; also those that are only recorded
     ... --set parsed                 the cases of parsed.py, for servers with parsers
     ... --set messages               those of Anthropic's API, likewise
+    ... --set responses              those of OpenAI's Responses API, likewise
+    ... --set stored                 the same for servers that store responses
 
 Every status, content type, header that matters, body and chunk is compared field by field. Greedy
 text must be the same; where it is not, vLLM's own log probabilities at the first token that differs
@@ -23,11 +25,13 @@ import fields  # noqa: F401  adds its cases
 import refused  # noqa: F401  adds its cases
 import messages
 import parsed
+import responses
 from cases import CASES
 from diff import HEADERS, differences, masked, texts
 from server import Server, send
 
 TIE = 0.05
+ADDRESS = ["--host", "127.0.0.1", "--port", "{port}"]
 FLAGS = [
     "--served-model-name",
     "qwen3-tiny",
@@ -39,10 +43,7 @@ FLAGS = [
     "4096",
     "--block-size",
     "64",
-    "--host",
-    "127.0.0.1",
-    "--port",
-    "{port}",
+    *ADDRESS,
 ]
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -123,9 +124,11 @@ def smallest_gap(port, case, reply):
 
 
 SETS = {
-    "plain": (CASES, []),
-    "parsed": (parsed.PARSED, parsed.FLAGS),
-    "messages": (messages.MESSAGES, messages.FLAGS),
+    "plain": (CASES, FLAGS, {}),
+    "parsed": (parsed.PARSED, FLAGS + parsed.FLAGS, {}),
+    "messages": (messages.MESSAGES, FLAGS + messages.FLAGS, {}),
+    "responses": (responses.RESPONSES, ADDRESS + responses.FLAGS, {}),
+    "stored": (responses.STORED, ADDRESS + responses.FLAGS, responses.STORES),
 }
 
 
@@ -218,6 +221,9 @@ def compare(want, reply, text):
     if text == "free" and "events" in want and "events" in have:  # choices may take turns
         want = dict(want, events=sorted(want["events"], key=choice_index))
         have["events"] = sorted(have["events"], key=choice_index)
+    if "events" in want and "events" in have:
+        want = dict(want, events=responses.folded(want["events"]))
+        have["events"] = responses.folded(have["events"])
     if "events" in want and "events" in have and len(want["events"]) != len(have["events"]):
         want = dict(want, events=messages.folded(folded(want["events"])))
         have["events"] = messages.folded(folded(have["events"]))
@@ -254,7 +260,7 @@ def main():
     ap.add_argument("--set", default="plain", choices=SETS, help="which cases, with which flags")
     ap.add_argument("--all", action="store_true", help="also cases that are only recorded")
     args = ap.parse_args()
-    cases, flags = SETS[args.set]
+    cases, flags, env = SETS[args.set]
     cases = [c for c in cases if args.only in c["name"]]
     old = {}
     if args.recorded:
@@ -263,10 +269,10 @@ def main():
     vllm = ours = None
     try:
         if args.vllm:
-            vllm = Server("vllm", [args.vllm, "serve", args.model, *FLAGS, *flags])
+            vllm = Server("vllm", [args.vllm, "serve", args.model, *flags], env)
             print(f"vLLM was ready after {vllm.ready_after:.1f} s", flush=True)
         if args.ours:
-            ours = Server("glassbox", [args.ours, "serve", args.model, *FLAGS, *flags])
+            ours = Server("glassbox", [args.ours, "serve", args.model, *flags], env)
             print(f"Glassbox was ready after {ours.ready_after:.2f} s", flush=True)
         ok = run(cases, vllm, ours, old, args)
     finally:

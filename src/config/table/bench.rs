@@ -1,12 +1,13 @@
 //! Flags of `bench serve`, `bench latency` and `bench throughput`.
 
 use super::Kind::*;
+use super::bench_common::*;
 use super::*;
 
 pub(super) const SERVE: &[Flag] = &[
     hint("--trust-remote-code", Switch, OFF, PYTHON),
     flag("--seed", Int, int(0)).help("Seed of lengths, prompts and pauses."),
-    flag("--num-prompts", Int, int(1000)).help("How many requests are sent."),
+    NUM_PROMPTS,
     flag("--dataset-name", Text, text("random"))
         .choices(&[
             "sharegpt",
@@ -25,13 +26,10 @@ pub(super) const SERVE: &[Flag] = &[
         ])
         .help("Where prompts come from."),
     later("--no-stream", Switch, OFF, STREAMS),
-    flag("--dataset-path", Text, NONE).help("The file of a data set."),
-    flag("--no-oversample", Switch, OFF).help(
-        "Do not repeat prompts of a file that has \
-         too few.",
-    ),
+    DATASET_PATH,
+    NO_OVERSAMPLE,
     flag("--skip-chat-template", Switch, OFF).help("Send prompts of a custom file as they are."),
-    later("--enable-multimodal-chat", Switch, OFF, MEDIA_DATA),
+    ENABLE_MULTIMODAL_CHAT,
     flag("--disable-shuffle", Switch, OFF).help("Keep the order of a file."),
     flag("--label", Text, NONE).help("A name for the results; the backend when not given."),
     flag("--backend", Text, text("openai"))
@@ -60,12 +58,12 @@ pub(super) const SERVE: &[Flag] = &[
     flag("--model", Text, NONE).help(
         "The name that requests use, and the tokenizer; the first of the server when not given.",
     ),
-    flag("--input-len", Int, NONE).help("Tokens in a prompt, whatever the data set."),
-    flag("--output-len", Int, NONE).help("Tokens in a reply, whatever the data set."),
+    INPUT_LEN,
+    OUTPUT_LEN,
     flag("--tokenizer", Text, NONE)
         .help("Folder or hub id of the tokenizer; the model's when not given."),
     hint("--tokenizer-mode", Text, text("auto"), PYTHON),
-    later("--use-beam-search", Switch, OFF, NOT_YET),
+    USE_BEAM_SEARCH,
     flag("--logprobs", Int, NONE).help("Log-probabilities that requests ask for."),
     flag("--request-rate", Float, float(f64::INFINITY))
         .help("Requests a second; inf sends all at once."),
@@ -75,8 +73,8 @@ pub(super) const SERVE: &[Flag] = &[
     flag("--probe-request-rate", Float, float(0.0))
         .help("Short requests a second beside the load, to see how these fare."),
     flag("--disable-tqdm", Switch, OFF).help("Show no progress."),
-    flag("--num-warmups", Int, int(0)).help("Requests before the measurement."),
-    later("--profile", Switch, OFF, PYTHON),
+    NUM_WARMUPS,
+    PROFILE,
     flag("--save-result", Switch, OFF).help("Write the results to a JSON file."),
     flag("--save-detailed", Switch, OFF).help("Write times and texts of each request too."),
     flag("--append-result", Switch, OFF).help("Add the results to the file."),
@@ -97,8 +95,7 @@ pub(super) const SERVE: &[Flag] = &[
     flag("--served-model-name", Text, NONE)
         .help("The name that requests use, where it is not --model."),
     later("--lora-modules", Texts, NONE, LORA_ADAPTERS),
-    hint("--lora-assignment", Text, text("random"), LORA_ADAPTERS)
-        .choices(&["random", "round-robin"]),
+    LORA_ASSIGNMENT,
     flag("--ramp-up-strategy", Text, NONE)
         .choices(&["linear", "exponential"])
         .help("Let the rate grow, by the same amount or by the same factor."),

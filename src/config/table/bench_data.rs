@@ -1,6 +1,7 @@
 //! Flags of the data sets of `bench serve`.
 
 use super::Kind::*;
+use super::bench_common::*;
 use super::*;
 
 pub(super) const DATASETS: &[Flag] = &[
@@ -19,23 +20,21 @@ pub(super) const DATASETS: &[Flag] = &[
     hint("--timed-trace-label-hash-ids", Text, text("hash_ids"), DOWNLOADS),
     hint("--blazedit-min-distance", Float, float(0.0), DOWNLOADS),
     hint("--blazedit-max-distance", Float, float(1.0), DOWNLOADS),
-    hint("--asr-max-audio-len-sec", Float, float(f64::INFINITY), MEDIA_DATA),
-    hint("--asr-min-audio-len-sec", Float, float(0.0), MEDIA_DATA),
-    flag("--random-input-len", Int, int(1024)).help("Tokens in a random prompt."),
-    flag("--random-output-len", Int, int(128)).help("Tokens in a reply to a random prompt."),
-    flag("--random-range-ratio", Text, text("0.0")).help(
-        "How far lengths stray from these, in [0, 1), or a JSON object with input and output.",
-    ),
-    flag("--random-prefix-len", Int, int(0)).help("Tokens that all random prompts begin with."),
-    hint("--random-batch-size", Int, int(1), MEDIA_DATA),
-    hint("--no-reranker", Switch, OFF, MEDIA_DATA),
-    hint("--random-mm-base-items-per-request", Int, int(1), MEDIA_DATA),
-    hint("--random-mm-num-mm-items-range-ratio", Float, float(0.0), MEDIA_DATA),
-    hint("--random-mm-limit-mm-per-prompt", Json, NONE, MEDIA_DATA),
-    hint("--random-mm-bucket-config", Text, NONE, MEDIA_DATA),
-    hint("--hf-subset", Text, NONE, DOWNLOADS),
-    hint("--hf-split", Text, NONE, DOWNLOADS),
-    hint("--hf-name", Text, NONE, DOWNLOADS),
+    ASR_MAX_AUDIO_LEN_SEC,
+    ASR_MIN_AUDIO_LEN_SEC,
+    RANDOM_INPUT_LEN,
+    RANDOM_OUTPUT_LEN,
+    RANDOM_RANGE_RATIO,
+    RANDOM_PREFIX_LEN,
+    RANDOM_BATCH_SIZE,
+    NO_RERANKER,
+    RANDOM_MM_BASE_ITEMS_PER_REQUEST,
+    RANDOM_MM_NUM_MM_ITEMS_RANGE_RATIO,
+    RANDOM_MM_LIMIT_MM_PER_PROMPT,
+    RANDOM_MM_BUCKET_CONFIG,
+    HF_SUBSET,
+    HF_SPLIT,
+    HF_NAME,
     hint("--hf-output-len", Int, NONE, DOWNLOADS),
     hint("--bfcl-categories", Text, NONE, DOWNLOADS),
     flag("--prefix-repetition-prefix-len", Int, int(256)).help("Tokens of a shared prefix."),

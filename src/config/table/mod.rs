@@ -8,6 +8,7 @@
 mod adapters;
 mod batch;
 mod bench;
+mod bench_common;
 mod bench_data;
 mod bench_engine;
 mod cache;

@@ -1,9 +1,10 @@
 //! The request of `/v1/systemone`: questions about a state, each answered by one token.
 
 use super::super::json::{Dict, Json, repr, str_repr, to_str};
-use super::super::schema::{INT64, ObjectKind, STRS, Schema, optional, required, validate};
+use super::super::schema::{ObjectKind, STRS, Schema, optional, required};
 use super::fields::Fields;
-use super::generate::{NULLABLE_OBJECT, NULLABLE_STR, check_cache_salt};
+use super::generate::{NULLABLE_OBJECT, NULLABLE_STR};
+use super::labels::{CACHE_SALT, LabelFields, MODEL, PRIORITY, REQUEST_ID};
 use crate::error::ApiError;
 
 const NULLABLE_STRS: Schema = Schema::Nullable(&STRS);
@@ -18,7 +19,7 @@ const QUESTION: Schema = Schema::Object {
 pub const SCHEMA: Schema = Schema::Object {
     kind: ObjectKind::Model,
     fields: &[
-        optional("model", &NULLABLE_STR),
+        MODEL,
         required("state", &Schema::Any),
         required("questions", &Schema::Map(&QUESTION)),
         optional("instructions", &NULLABLE_STR),
@@ -26,9 +27,9 @@ pub const SCHEMA: Schema = Schema::Object {
         optional("audio", &NULLABLE_STRS),
         optional("videos", &NULLABLE_STRS),
         optional("chat_template_kwargs", &NULLABLE_OBJECT),
-        optional("cache_salt", &NULLABLE_STR),
-        optional("priority", &INT64),
-        optional("request_id", &Schema::Str),
+        CACHE_SALT,
+        PRIORITY,
+        REQUEST_ID,
     ],
 };
 const MAX_QUESTIONS: usize = 64;
@@ -93,39 +94,29 @@ pub struct Question {
 /// A checked request, but for the questions, which vLLM looks at later.
 #[derive(Clone, Debug)]
 pub struct DecisionRequest {
-    pub model: Option<String>,
+    pub common: LabelFields,
     pub state: Json,
     questions: Dict,
     pub instructions: Option<String>,
     /// The kinds of media that were given.
     media: Vec<&'static str>,
     pub chat_template_kwargs: Dict,
-    pub cache_salt: Option<String>,
-    pub priority: i64,
-    pub request_id: Option<String>,
 }
 
 impl DecisionRequest {
     /// Checks a body.
     pub fn new(body: Json) -> Result<Self, ApiError> {
-        if let Json::Dict(data) = &body {
-            check_cache_salt(Fields(data))?;
-        }
-        validate(&SCHEMA, &body)?;
-        let Json::Dict(data) = body else { return Err(ApiError::internal("no object")) };
+        let (data, common) = LabelFields::checked(&SCHEMA, body)?;
         let fields = Fields(&data);
         let kinds = [("audio", "audio"), ("images", "image"), ("videos", "video")];
         let given = kinds.into_iter().filter(|(field, _)| fields.truthy(field));
         Ok(Self {
-            model: fields.string("model"),
+            common,
             state: data.get("state").cloned().unwrap_or(Json::Null),
             questions: fields.dict("questions").cloned().unwrap_or_default(),
             instructions: fields.string("instructions").filter(|text| !text.is_empty()),
             media: given.map(|(_, kind)| kind).collect(),
             chat_template_kwargs: fields.dict("chat_template_kwargs").cloned().unwrap_or_default(),
-            cache_salt: fields.string("cache_salt"),
-            priority: fields.int("priority").map_or(0, |priority| priority.saturate()),
-            request_id: fields.string("request_id"),
         })
     }
 

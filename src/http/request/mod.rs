@@ -11,6 +11,7 @@ mod decision;
 mod derender;
 mod fields;
 mod generate;
+mod labels;
 mod messages;
 mod ranges;
 mod responses;
@@ -29,6 +30,7 @@ pub use derender::{
 };
 pub use fields::Fields;
 pub use generate::{GenerateFields, Side, StreamOptions};
+pub use labels::LabelFields;
 pub use messages::{
     COUNT_SCHEMA as COUNT_TOKENS_SCHEMA, MessagesRequest, SCHEMA as MESSAGES_SCHEMA, Thinking,
 };

@@ -1,17 +1,15 @@
 //! The request of `/generative_scoring`.
 
 use super::super::json::{Int, Json};
-use super::super::schema::{
-    INT64, INTS, ObjectKind, STRS, Schema, coerce, optional, required, validate,
-};
+use super::super::schema::{INTS, ObjectKind, STRS, Schema, coerce, optional, required};
 use super::fields::Fields;
-use super::generate::{NULLABLE_STR, check_cache_salt};
+use super::labels::{CACHE_SALT, LabelFields, MODEL, PRIORITY, REQUEST_ID};
 use crate::error::ApiError;
 
 pub const SCHEMA: Schema = Schema::Object {
     kind: ObjectKind::Model,
     fields: &[
-        optional("model", &NULLABLE_STR),
+        MODEL,
         required("query", &Schema::Union(&[("", &Schema::Str), ("", &INTS)])),
         required(
             "items",
@@ -21,9 +19,9 @@ pub const SCHEMA: Schema = Schema::Object {
         optional("apply_softmax", &Schema::Bool),
         optional("item_first", &Schema::Bool),
         optional("add_special_tokens", &Schema::Bool),
-        optional("cache_salt", &NULLABLE_STR),
-        optional("priority", &INT64),
-        optional("request_id", &Schema::Str),
+        CACHE_SALT,
+        PRIORITY,
+        REQUEST_ID,
     ],
 };
 
@@ -49,7 +47,7 @@ impl Piece {
 /// A checked request.
 #[derive(Clone, Debug)]
 pub struct ScoringRequest {
-    pub model: Option<String>,
+    pub common: LabelFields,
     pub query: Piece,
     pub items: Vec<Piece>,
     pub label_token_ids: Vec<Int>,
@@ -57,32 +55,22 @@ pub struct ScoringRequest {
     pub apply_softmax: bool,
     pub item_first: bool,
     pub add_special_tokens: bool,
-    pub cache_salt: Option<String>,
-    pub priority: i64,
-    pub request_id: Option<String>,
 }
 
 impl ScoringRequest {
     /// Checks a body.
     pub fn new(body: Json) -> Result<Self, ApiError> {
-        if let Json::Dict(data) = &body {
-            check_cache_salt(Fields(data))?;
-        }
-        validate(&SCHEMA, &body)?;
-        let Json::Dict(data) = body else { return Err(ApiError::internal("no object")) };
+        let (data, common) = LabelFields::checked(&SCHEMA, body)?;
         let fields = Fields(&data);
         let items = fields.get("items").and_then(Json::as_list).unwrap_or_default();
         Ok(Self {
-            model: fields.string("model"),
+            common,
             query: Piece::of(fields.get("query").unwrap_or(&Json::Null)),
             items: items.iter().map(Piece::of).collect(),
             label_token_ids: fields.ints("label_token_ids").unwrap_or_default(),
             apply_softmax: fields.bool("apply_softmax").unwrap_or(true),
             item_first: fields.flag("item_first"),
             add_special_tokens: fields.bool("add_special_tokens").unwrap_or(true),
-            cache_salt: fields.string("cache_salt"),
-            priority: fields.int("priority").map_or(0, |priority| priority.saturate()),
-            request_id: fields.string("request_id"),
         })
     }
 }

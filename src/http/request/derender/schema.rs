@@ -37,26 +37,24 @@ const WEIGHTS: Schema = Schema::Nullable(&Schema::List {
 });
 const STOP_REASON: Schema = Schema::Nullable(&Schema::Union(&[("", &INT), ("", &Schema::Str)]));
 const MASK: Schema = Schema::Nullable(&Schema::List { item: &INTS, max: None });
-const CHOICE: Schema = model(&[
-    required("index", &INT),
-    optional("finish_reason", &NULLABLE_STR),
-    optional("stop_reason", &STOP_REASON),
-    optional("token_ids", &Schema::Nullable(&Schema::Valid(&INTS, no_negatives))),
-    optional("routed_experts", &NULLABLE_STR),
-    optional("sampling_mask", &MASK),
-    optional("weight_versions", &WEIGHTS),
-    optional("logprobs", &LOGPROBS),
-]);
-const CHUNK_CHOICE: Schema = model(&[
-    required("index", &INT),
-    optional("finish_reason", &NULLABLE_STR),
-    optional("stop_reason", &STOP_REASON),
-    optional("token_ids", &NULLABLE_INTS),
-    optional("routed_experts", &NULLABLE_STR),
-    optional("sampling_mask", &MASK),
-    optional("weight_versions", &WEIGHTS),
-    optional("logprobs", &LOGPROBS),
-]);
+const IDS: Schema = Schema::Nullable(&Schema::Valid(&INTS, no_negatives));
+const CHOICE: Schema = model(&choice(&IDS));
+const CHUNK_CHOICE: Schema = model(&choice(&NULLABLE_INTS));
+
+/// What was generated for one reply, or for a piece of it.
+const fn choice(token_ids: &'static Schema) -> [Field; 8] {
+    [
+        required("index", &INT),
+        optional("finish_reason", &NULLABLE_STR),
+        optional("stop_reason", &STOP_REASON),
+        optional("token_ids", token_ids),
+        optional("routed_experts", &NULLABLE_STR),
+        optional("sampling_mask", &MASK),
+        optional("weight_versions", &WEIGHTS),
+        optional("logprobs", &LOGPROBS),
+    ]
+}
+
 const USAGE: Schema = Schema::Nullable(&model(&[
     optional("prompt_tokens", &INT),
     optional("total_tokens", &INT),
@@ -156,6 +154,22 @@ fn one_for_each_response(request: &Json) -> Option<String> {
     })
 }
 
+/// A request with one chunk; `name` is the member for what the client had asked for.
+const fn streamed(name: &'static str, original: &'static Schema) -> [Field; 7] {
+    [
+        required("stream", &Schema::Exactly(true)),
+        optional("model", &NULLABLE_STR),
+        required("generate_chunk", &CHUNK),
+        optional("stream_state", &STATE),
+        optional("prompt_tokens", &NULLABLE_INT),
+        optional("prompt_token_ids", &NULLABLE_NATURALS),
+        optional(name, original),
+    ]
+}
+
+const CHAT: Schema = Schema::Nullable(&chat::REQUEST);
+const COMPLETION: Schema = Schema::Nullable(&completion::REQUEST);
+
 /// The two forms for chats.
 pub const CHATS: Schema = Schema::Union(&[
     (
@@ -166,21 +180,10 @@ pub const CHATS: Schema = Schema::Union(&[
             required("generate_response", &RESPONSE),
             optional("prompt_tokens", &NULLABLE_INT),
             optional("prompt_token_ids", &NULLABLE_NATURALS),
-            optional("chat_request", &Schema::Nullable(&chat::REQUEST)),
+            optional("chat_request", &CHAT),
         ]),
     ),
-    (
-        "DerenderChatStreamRequest",
-        &model(&[
-            required("stream", &Schema::Exactly(true)),
-            optional("model", &NULLABLE_STR),
-            required("generate_chunk", &CHUNK),
-            optional("stream_state", &STATE),
-            optional("prompt_tokens", &NULLABLE_INT),
-            optional("prompt_token_ids", &NULLABLE_NATURALS),
-            optional("chat_request", &Schema::Nullable(&chat::REQUEST)),
-        ]),
-    ),
+    ("DerenderChatStreamRequest", &model(&streamed("chat_request", &CHAT))),
 ]);
 /// The two forms for completions.
 pub const COMPLETIONS: Schema = Schema::Union(&[
@@ -196,21 +199,10 @@ pub const COMPLETIONS: Schema = Schema::Union(&[
                     "prompt_token_ids",
                     &Schema::Nullable(&Schema::List { item: &NULLABLE_NATURALS, max: None }),
                 ),
-                optional("completion_request", &Schema::Nullable(&completion::REQUEST)),
+                optional("completion_request", &COMPLETION),
             ]),
             one_for_each_response,
         ),
     ),
-    (
-        "DerenderCompletionStreamRequest",
-        &model(&[
-            required("stream", &Schema::Exactly(true)),
-            optional("model", &NULLABLE_STR),
-            required("generate_chunk", &CHUNK),
-            optional("stream_state", &STATE),
-            optional("prompt_tokens", &NULLABLE_INT),
-            optional("prompt_token_ids", &NULLABLE_NATURALS),
-            optional("completion_request", &Schema::Nullable(&completion::REQUEST)),
-        ]),
-    ),
+    ("DerenderCompletionStreamRequest", &model(&streamed("completion_request", &COMPLETION))),
 ]);
