@@ -3,9 +3,9 @@
 //! The vocabulary is that of qwen3-tiny, and one of Qwen3's size: a tokenizer.json named by
 //! GLASSBOX_TOKENIZER, or else pairs of the small one's tokens.
 
-use glassbox::grammar::{GrammarSpec, Grammars, JsonOptions, TokenBytes};
+use glassbox::grammar::{GrammarSpec, Grammars, JsonOptions, TokenBytes, ToolCalls, ToolsAsked};
 use glassbox::text::Vocabulary;
-use glassbox::types::{Token, TokenConstraint};
+use glassbox::types::{Token, TokenConstraint, ToolFormat, ToolStrictLevel};
 use serde_json::json;
 use std::time::{Duration, Instant};
 use tokenizers::Tokenizer;
@@ -52,7 +52,35 @@ fn specs() -> Vec<(&'static str, GrammarSpec, &'static str)> {
         ("regex", GrammarSpec::Regex("[a-z]+@[a-z]+\\.(com|org)".to_owned()), "ada@lovelace.org"),
         ("choice", GrammarSpec::Choice(vec!["yes".into(), "no".into()]), "yes"),
         ("EBNF", GrammarSpec::Grammar(sums.to_owned()), "(12+345)-(6-(7+8))"),
+        (
+            "hermes calls",
+            calls(ToolFormat::Hermes),
+            "<tool_call>\n{\"name\": \"get_time\", \"arguments\": {\"city\": \"Paris, France\", \
+             \"days\": 12}}\n</tool_call>",
+        ),
+        (
+            "XML calls",
+            calls(ToolFormat::Qwen3Xml),
+            "<tool_call>\n<function=get_time>\n<parameter=city>\nParis, France\n</parameter>\n\
+             <parameter=days>\n12\n</parameter>\n</function>\n</tool_call>",
+        ),
     ]
+}
+
+/// Calls of one of three strict tools, in the form of a parser.
+fn calls(format: ToolFormat) -> GrammarSpec {
+    let tool = |name: &str| {
+        let properties = json!({"city": {"type": "string"}, "days": {"type": "integer"}});
+        let parameters =
+            json!({"type": "object", "properties": properties, "required": ["city", "days"]});
+        let function = json!({"name": name, "strict": true, "parameters": parameters});
+        json!({"type": "function", "function": function})
+    };
+    let tools = ["get_weather", "get_time", "get_news"].map(tool);
+    let level = ToolStrictLevel::Auto;
+    let asked =
+        ToolsAsked { format, tools: &tools, calls: ToolCalls::Required, single: true, level };
+    asked.grammar(None).expect("one name each").expect("calls that have to be made")
 }
 
 fn main() {

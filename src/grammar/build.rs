@@ -62,6 +62,6 @@ pub fn second_reading(spec: &GrammarSpec) -> Option<TopLevelGrammar> {
     }
 }
 
-fn too_large() -> GrammarError {
+pub(super) fn too_large() -> GrammarError {
     GrammarError::invalid("a part of it is too large")
 }

@@ -5,8 +5,9 @@ use super::{one_of, unsupported};
 use crate::grammar::compile::GrammarError;
 use crate::grammar::lark::Expr;
 use crate::grammar::spec::JsonOptions;
-use crate::grammar::{anchors, schema};
+use crate::grammar::{anchors, build, schema};
 use serde_json::{Map, Value, json};
+use std::cell::Cell;
 
 const SPACE: &str = "[ \\n\\r\\t]*";
 const NAME: &str = "[a-zA-Z_][a-zA-Z0-9_]*";
@@ -15,8 +16,10 @@ const INTEGER: &str = "-?(0|[1-9][0-9]*)";
 const NUMBER: &str = "-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][+-]?[0-9]+)?";
 const NUMBER_BOUNDS: [&str; 5] =
     ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
-/// References that lead to references.
+/// References and unions on one way.
 const MAX_STEPS: usize = 64;
+/// Schemas looked at, those that are copied for their definitions included.
+const MAX_WORK: usize = 100_000;
 
 /// The arguments that a schema describes, and one of `ends` behind them.
 pub(super) fn arguments(
@@ -24,7 +27,7 @@ pub(super) fn arguments(
     options: &JsonOptions,
     ends: Option<&[String]>,
 ) -> Result<Expr, GrammarError> {
-    let style = Style { root, options };
+    let style = Style { root, options, size: size(root), left: Cell::new(MAX_WORK) };
     let all = style.alternatives(root, 0)?;
     let all: Result<Vec<Expr>, _> = all.iter().map(|one| style.elements(one, ends)).collect();
     Ok(either(all?))
@@ -34,6 +37,10 @@ struct Style<'a> {
     /// What references start from.
     root: &'a Value,
     options: &'a JsonOptions,
+    /// Values in the root.
+    size: usize,
+    /// How much work may still be done.
+    left: Cell<usize>,
 }
 
 /// What stands between two tags.
@@ -64,12 +71,18 @@ fn text(text: impl Into<String>) -> Expr {
 }
 
 impl<'a> Style<'a> {
+    fn spend(&self, work: usize) -> Result<(), GrammarError> {
+        self.left.set(self.left.get().checked_sub(work).ok_or_else(build::too_large)?);
+        Ok(())
+    }
+
     /// The schemas of which one has to hold: references followed, unions taken apart.
     fn alternatives(
         &self,
         schema: &'a Value,
         steps: usize,
     ) -> Result<Vec<&'a Value>, GrammarError> {
+        self.spend(1)?;
         if steps > MAX_STEPS {
             return Err(unsupported("references that lead nowhere"));
         }
@@ -97,9 +110,8 @@ impl<'a> Style<'a> {
     fn elements(&self, schema: &'a Value, ends: Option<&[String]>) -> Result<Expr, GrammarError> {
         const ANY: &Value = &Value::Bool(true);
         let unnamed = Map::new();
-        let kind = schema.get("type");
-        let is_open = kind.is_none() && schema.get("properties").is_none();
-        if !is_open && kind.is_some_and(|kind| kind != "object") {
+        if schema.get("type").is_some_and(|kind| kind != "object") || *schema == Value::Bool(false)
+        {
             return Err(unsupported("arguments that are no object"));
         }
         for keyword in ["patternProperties", "minProperties", "maxProperties", "propertyNames"] {
@@ -170,6 +182,9 @@ impl<'a> Style<'a> {
             Value::String(constant) => Content::Regular(text(constant)),
             other => Content::Regular(text(other.to_string())),
         };
+        if *schema == Value::Bool(false) {
+            return Err(unsupported("arguments of no value"));
+        }
         if let Some(value) = schema.get("const") {
             return Ok(vec![constant(value)]);
         }
@@ -192,7 +207,7 @@ impl<'a> Style<'a> {
             "boolean" => Ok(regex("true|false")),
             "integer" if is_plain => Ok(regex(INTEGER)),
             "number" if is_plain => Ok(regex(NUMBER)),
-            _ => Ok(Content::Json(self.json(schema, kind))),
+            _ => self.json(schema, kind).map(Content::Json),
         };
         kinds.into_iter().map(value).collect()
     }
@@ -220,16 +235,26 @@ impl<'a> Style<'a> {
     }
 
     /// The schema of JSON of one type, with the definitions that it may refer to.
-    fn json(&self, value: &Value, kind: &str) -> Value {
+    fn json(&self, value: &Value, kind: &str) -> Result<Value, GrammarError> {
         let mut value = value.clone();
         value["type"] = kind.into();
         if refers(&value) {
+            self.spend(self.size)?;
             let mut root = self.root.clone();
             rebase(&mut value);
             rebase(&mut root);
             value["$defs"] = json!({ "root": root });
         }
-        schema::for_llguidance(&value, self.options)
+        Ok(schema::for_llguidance(&value, self.options))
+    }
+}
+
+/// How many values a value is made of.
+fn size(value: &Value) -> usize {
+    1 + match value {
+        Value::Object(members) => members.values().map(size).sum(),
+        Value::Array(items) => items.iter().map(size).sum(),
+        _ => 0,
     }
 }
 

@@ -109,6 +109,34 @@ fn schemas() {
 }
 
 #[test]
+fn arguments_as_elements() {
+    let call = |schema: Value| {
+        let content = json!({"type": "json_schema", "json_schema": schema, "style": "qwen_xml"});
+        let tag = json!({"type": "tag", "begin": "<f>", "content": content, "end": "</f>"});
+        GrammarSpec::Tag(json!({"type": "structural_tag", "format": tag}))
+    };
+    let doubling: serde_json::Map<String, Value> = (0..60)
+        .map(|i| {
+            let next = json!({"$ref": format!("#/$defs/d{}", i + 1)});
+            (format!("d{i}"), json!({"anyOf": [next, next]}))
+        })
+        .chain([("d60".to_owned(), json!({"type": "null"}))])
+        .collect();
+    let schema = json!({"$ref": "#/$defs/d0", "$defs": doubling});
+    harmless("elements that double", call(schema.clone()));
+    let inside = json!({"properties": {"a": schema["$defs"]["d0"]}, "$defs": schema["$defs"]});
+    harmless("values that double", call(inside));
+    harmless("elements that are themselves", call(json!({"$ref": "#"})));
+    let properties: serde_json::Map<String, Value> = (0..2_000)
+        .map(|i| (format!("p{i}"), json!({"items": {"$ref": "#"}, "type": "array"})))
+        .collect();
+    harmless("many elements with definitions", call(json!({"properties": properties})));
+    let properties: serde_json::Map<String, Value> =
+        (0..2_000).map(|i| (format!("p{i}"), json!({"type": "integer"}))).collect();
+    harmless("many optional elements", call(json!({"properties": properties})));
+}
+
+#[test]
 fn grammars_of_all_kinds() {
     let deep = format!("root ::= {}\"a\"{}", "(".repeat(5_000), ")".repeat(5_000));
     harmless("deep EBNF", GrammarSpec::Grammar(deep));

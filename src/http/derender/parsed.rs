@@ -1,5 +1,5 @@
-//! Chats beside parsers of reasoning and tool calls. What a parser has read so far is no part of the
-//! state that a client carries along: each chunk reads all of the output again.
+//! Chats beside parsers of reasoning and tool calls. What a parser has read so far is no part of
+//! the state that a client carries along: each chunk reads all of the output again.
 
 use super::super::chat::{Parsing, tool_call_id};
 use super::super::frontend::Frontend;

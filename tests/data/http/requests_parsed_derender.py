@@ -4,7 +4,9 @@ from requests_parsed_bodies import NAMED, P, TIME, USER, WEATHER, chat_request, 
 
 D = P + "/derender"
 PROMPT = tokens("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n")
-CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Zürich", "days": 2}}\n</tool_call>'
+CALL = (
+    '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Zürich", "days": 2}}\n</tool_call>'
+)
 OTHER = '<tool_call>\n{"name": "get_time", "arguments": {}}\n</tool_call>'
 XML = (
     "<tool_call>\n<function=get_weather>\n<parameter=city>\nZürich\n</parameter>\n"
