@@ -18,7 +18,7 @@
 //! moves KV blocks between servers, for prompts that are computed here and continued there.
 //!
 //! Data flows one way. A room may use the rooms below it and the base ([`types`], [`error`],
-//! [`config`], [`model`]), never one above; `tests/layers.rs` checks it.
+//! [`zmq`], [`config`], [`model`]), never one above; `tests/layers.rs` checks it.
 
 pub mod client;
 pub mod config;
@@ -38,3 +38,4 @@ pub mod telemetry;
 pub mod text;
 pub mod transfer;
 pub mod types;
+pub mod zmq;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Rooms from the bottom up. Rooms in one row do not know each other.
 const FLOORS: &[&[&str]] = &[
     &["types"],
-    &["error"],
+    &["error", "zmq"],
     &["model"],
     &["config"],
     &["kv"],
@@ -21,7 +21,7 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// The base: what every room may use, and all that side rooms may.
-const BASE: [&str; 4] = ["types", "error", "model", "config"];
+const BASE: [&str; 5] = ["types", "error", "zmq", "model", "config"];
 const SIDE_ROOMS: [&str; 6] = ["text", "grammar", "telemetry", "events", "client", "transfer"];
 
 fn floor(room: &str) -> Option<usize> {

@@ -48,6 +48,9 @@ pub struct Env {
     pub python_hash_seed: Option<String>,
     /// `VLLM_HOST_IP`: the address of this node.
     pub host_ip: Option<String>,
+    /// `VLLM_NIXL_SIDE_CHANNEL_HOST` and `_PORT`: where peers of KV transfer ask.
+    pub nixl_side_channel_host: String,
+    pub nixl_side_channel_port: u16,
     /// `VLLM_KV_EVENTS_USE_INT_BLOCK_HASHES`.
     pub kv_events_int_hashes: bool,
     /// `GLASSBOX_KV_EVENTS_ENCODING`.
@@ -125,6 +128,10 @@ impl Env {
             allow_long_max_model_len: vars.switch("VLLM_ALLOW_LONG_MAX_MODEL_LEN", false)?,
             python_hash_seed: get("PYTHONHASHSEED"),
             host_ip: vars.text("VLLM_HOST_IP"),
+            nixl_side_channel_host: vars
+                .text("VLLM_NIXL_SIDE_CHANNEL_HOST")
+                .unwrap_or_else(|| "localhost".to_owned()),
+            nixl_side_channel_port: vars.port("VLLM_NIXL_SIDE_CHANNEL_PORT", 5600)?,
             kv_events_int_hashes: vars.switch("VLLM_KV_EVENTS_USE_INT_BLOCK_HASHES", true)?,
             kv_events_encoding: vars.text("GLASSBOX_KV_EVENTS_ENCODING"),
             vllm: Map::new(),
@@ -156,6 +163,10 @@ impl Vars<'_> {
     }
 
     fn count(&self, name: &str, default: usize) -> Result<usize, String> {
+        self.number(name, default, |text| python::int(text)?.try_into().ok())
+    }
+
+    fn port(&self, name: &str, default: u16) -> Result<u16, String> {
         self.number(name, default, |text| python::int(text)?.try_into().ok())
     }
 
@@ -219,6 +230,8 @@ mod tests {
         assert_eq!(env.http_keep_alive, Duration::from_secs(5));
         assert_eq!(env.request_bounds, RequestBounds::default());
         assert_eq!(env.cpu_kv_cache_gib, None);
+        assert_eq!(env.nixl_side_channel_host, "localhost");
+        assert_eq!(env.nixl_side_channel_port, 5600);
         assert!(env.configure_logging && !env.hub.offline && env.color.is_none());
         let empty = with(&[("VLLM_CPU_KVCACHE_SPACE", ""), ("VLLM_API_KEY", "")]);
         assert_eq!(format!("{:?}", empty.expect("valid")), format!("{env:?}"));
@@ -255,6 +268,7 @@ mod tests {
             ("VLLM_SKIP_MODEL_NAME_VALIDATION", "maybe"),
             ("VLLM_HTTP_TIMEOUT_KEEP_ALIVE", "-1"),
             ("VLLM_LOG_STATS_INTERVAL", "nan"),
+            ("VLLM_NIXL_SIDE_CHANNEL_PORT", "65536"),
             ("VLLM_LOGGING_STREAM", "/tmp/log"),
             ("GLASSBOX_LOG_FORMAT", "JSON"),
         ] {

@@ -5,7 +5,7 @@
 const KNOWN: &str = include_str!("env_names.txt");
 
 /// Those that are followed.
-const READ: [&str; 21] = [
+const READ: [&str; 23] = [
     "VLLM_ALLOW_LONG_MAX_MODEL_LEN",
     "VLLM_API_KEY",
     "VLLM_CONFIGURE_LOGGING",
@@ -23,6 +23,8 @@ const READ: [&str; 21] = [
     "VLLM_MAX_NUM_BAD_WORDS",
     "VLLM_MAX_N_SEQUENCES",
     "VLLM_MAX_STOP_STRINGS",
+    "VLLM_NIXL_SIDE_CHANNEL_HOST",
+    "VLLM_NIXL_SIDE_CHANNEL_PORT",
     "VLLM_SERVER_DEV_MODE",
     "VLLM_SKIP_MODEL_NAME_VALIDATION",
     // Nothing is reported and no logo is shown, whatever these say.

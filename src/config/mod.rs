@@ -16,6 +16,7 @@ mod grammar;
 mod help;
 mod host;
 mod kv_events;
+mod kv_transfer;
 pub mod limits;
 pub mod memory;
 mod metrics;
@@ -43,6 +44,9 @@ pub use env::Env;
 pub use exit::Exit;
 pub use host::HostMemory;
 pub use kv_events::{EventAddress, EventEncoding, EventEndpoint, KvEventsSettings};
+pub use kv_transfer::{
+    AttnBackend, CpuAttnIsa, KvRole, KvTransferConfig, KvTransport, LoadFailurePolicy,
+};
 pub use metrics::{BucketFamily, MetricsSettings};
 pub use otel::{
     BatchSettings, Compression, ExporterSettings, OtlpProtocol, RootSampler, SamplerSettings,

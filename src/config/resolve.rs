@@ -4,6 +4,7 @@ use super::env::Env;
 use super::environ;
 use super::grammar::Raw;
 use super::kv_events;
+use super::kv_transfer::{self, Around};
 use super::metrics;
 use super::otel;
 use super::parsers;
@@ -32,21 +33,26 @@ pub(super) fn resolve(raw: &Raw, env: Env, mut warnings: Vec<String>) -> Result<
         Some(first) if is_strict => return Err(first.clone()),
         _ => warnings.extend(unknown),
     }
-    let idle = idle_flags(raw).into_iter().chain(environ::idle(&env.vllm_names)).collect();
+    let mut idle: Vec<String> =
+        idle_flags(raw).into_iter().chain(environ::idle(&env.vllm_names)).collect();
     let tracing = otel::tracing(raw, &env.otel, &mut warnings)?;
     let cache = cache(raw, &env)?;
     let kv_events = kv_events::read(raw, &env, cache.prefix_caching, &mut warnings)?;
+    let (model, device) = (model(raw, &env)?, device(raw)?);
+    let around = Around { env: &env, model: &model.model, device, block_size: cache.block_size };
+    let kv_transfer = kv_transfer::read(raw, &around, &mut warnings, &mut idle)?;
     let structured_output = structured::read(raw, &mut warnings)?;
     Ok(Settings {
-        model: model(raw, &env)?,
+        model,
         cache,
         scheduler: scheduler(raw)?,
         frontend: frontend(raw, &env)?,
         logging: logging(raw, &env)?,
         metrics: metrics_settings(raw)?,
-        device: device(raw)?,
+        device,
         tracing,
         kv_events,
+        kv_transfer,
         structured_output,
         warnings,
         idle,

@@ -5,6 +5,7 @@
 
 use super::bounds::RequestBounds;
 use super::kv_events::KvEventsSettings;
+use super::kv_transfer::KvTransferConfig;
 use super::metrics::MetricsSettings;
 use super::otel::TracingSettings;
 use super::parsers::ParserSettings;
@@ -29,6 +30,8 @@ pub struct Settings {
     pub tracing: Option<TracingSettings>,
     /// `None`: nobody is told what the prefix cache holds.
     pub kv_events: Option<KvEventsSettings>,
+    /// `None`: no KV moves between servers.
+    pub kv_transfer: Option<KvTransferConfig>,
     pub structured_output: StructuredOutputSettings,
     /// What the user should hear about the command line before anything else.
     pub warnings: Vec<String>,

@@ -1,23 +1,12 @@
 //! Sockets at the addresses of the settings.
 
 use crate::config::EventAddress;
-use socket2::{SockRef, TcpKeepalive};
+use crate::zmq::{Stream, tune};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-
-/// A peer that is gone without a word is noticed after about this long.
-const SILENCE: Duration = Duration::from_secs(30);
-
-/// A connection of either transport.
-pub(super) type Stream = Box<dyn Connection>;
-
-pub(super) trait Connection: AsyncRead + AsyncWrite + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Unpin> Connection for T {}
 
 /// A bound address, before it runs on the publisher's thread.
 #[derive(Debug)]
@@ -145,15 +134,4 @@ impl Listener {
             Self::Ipc(listener, _) => Ok(Box::new(listener.accept().await?.0)),
         }
     }
-}
-
-/// No delay, and an end for peers that vanish. A system that knows an option not does without.
-fn tune(stream: &TcpStream) {
-    let _ = stream.set_nodelay(true);
-    let socket = SockRef::from(stream);
-    let keepalive =
-        TcpKeepalive::new().with_time(SILENCE / 2).with_interval(SILENCE / 6).with_retries(3);
-    let _ = socket.set_tcp_keepalive(&keepalive);
-    #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_user_timeout(Some(SILENCE));
 }

@@ -14,23 +14,19 @@
 //! * A replay from before the oldest kept batch starts with a clear and the resident blocks, under
 //!   consecutive numbers; what remains of the numbers up to the newest is empty batches.
 //!
-//! ZMTP, ZeroMQ's wire protocol, is spoken by this room itself. `zeromq`, the library in pure Rust,
-//! offers no way to do the above: its PUB has no send to one subscriber, tells nobody of
-//! subscriptions, and drops without a trace at a fixed bound.
+//! ZMTP is spoken by [`crate::zmq`]. `zeromq`, the library in pure Rust, offers no way to do the
+//! above: its PUB has no send to one subscriber, tells nobody of subscriptions, and drops without a
+//! trace at a fixed bound.
 
 mod address;
 mod blocks;
-mod connection;
 mod core;
 mod encode;
-#[doc(hidden)]
-pub mod fuzz;
 mod publisher;
 mod queue;
 mod replay;
 mod stats;
 mod subscriber;
-mod zmtp;
 
 pub use publisher::{Publisher, Source, StartError};
 pub use queue::EventSink;

@@ -1,7 +1,6 @@
 //! The publisher's thread.
 
-use super::address::{self, Bound, Listener, Stream};
-use super::connection::{Broken, Role, serve};
+use super::address::{self, Bound, Listener};
 use super::core::Core;
 use super::encode::Encoder;
 use super::queue::{EventSink, Queue};
@@ -10,7 +9,7 @@ use super::stats::EventStats;
 use super::subscriber::Subscriber;
 use crate::config::{EventAddress, EventEndpoint, KvEventsSettings};
 use crate::types::{Clock, HashAlgo, KvEvent};
-use std::cell::Cell;
+use crate::zmq::{self, Peers, Role, Stream, report, serve};
 use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
@@ -21,6 +20,8 @@ use thiserror::Error;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{sleep, timeout};
 
+/// In front of log lines.
+const WHAT: &str = "KV events";
 /// What batches may take to reach subscribers when the server ends; as in vLLM.
 const LINGER: Duration = Duration::from_secs(1);
 /// Between attempts to connect: the first, and the longest.
@@ -206,34 +207,10 @@ async fn publish(core: &Core, queue: &Queue) {
 async fn accept<R: Role + 'static>(bound: Bound, core: Rc<Core>, role: fn(Rc<Core>) -> R) {
     let listener = match Listener::new(bound) {
         Ok(listener) => listener,
-        Err(error) => return log::error!("KV events: {} socket: {error}", R::SOCKET),
+        Err(error) => return log::error!("{WHAT}: {} socket: {error}", R::SOCKET),
     };
-    let open = Rc::new(Cell::new(0));
-    loop {
-        match listener.accept().await {
-            Ok(stream) if open.get() < MOST_CONNECTIONS => {
-                open.set(open.get() + 1);
-                let (mut role, open) = (role(Rc::clone(&core)), Rc::clone(&open));
-                spawn_local(async move {
-                    report::<R>(serve(stream, &mut role).await);
-                    open.set(open.get() - 1);
-                });
-            }
-            Ok(_) => log::warn!("KV events: more than {MOST_CONNECTIONS} peers; one is sent away"),
-            Err(error) => {
-                log::warn!("KV events: no connection accepted: {error}");
-                sleep(RETRY[0]).await;
-            }
-        }
-    }
-}
-
-fn report<R: Role>(end: Result<(), Broken>) {
-    match end {
-        Ok(()) => log::debug!("KV events: a peer of the {} socket left", R::SOCKET),
-        Err(Broken::Io(error)) => log::debug!("KV events: a peer is gone: {error}"),
-        Err(error) => log::warn!("KV events: a peer of the {} socket: {error}", R::SOCKET),
-    }
+    let peers = Peers { what: WHAT, most: MOST_CONNECTIONS, stay: None };
+    zmq::serve_all(peers, async || listener.accept().await, || role(Rc::clone(&core))).await;
 }
 
 /// Connects, and connects again, for as long as the thread lives.
@@ -245,7 +222,10 @@ async fn stay_connected(address: EventAddress, core: Rc<Core>) {
             Ok(stream) => {
                 log::info!("KV events: connected to {address}");
                 (pause, complained) = (RETRY[0], false);
-                report::<Subscriber>(serve(stream, &mut Subscriber::new(Rc::clone(&core))).await);
+                report::<Subscriber>(
+                    WHAT,
+                    serve(stream, &mut Subscriber::new(Rc::clone(&core))).await,
+                );
             }
             Err(error) if !complained => {
                 log::warn!("KV events: {address} does not answer, and is tried on: {error}");

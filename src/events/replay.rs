@@ -1,9 +1,8 @@
 //! The ROUTER side of one connection: batches for those who missed some.
 
-use super::connection::{Role, WRITE};
 use super::core::{BATCH_BLOCKS, Core, Snapshot};
 use super::stats;
-use super::zmtp::{self, Frame, Violation};
+use crate::zmq::{Frame, Role, Violation, WRITE, zmtp};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::rc::Rc;

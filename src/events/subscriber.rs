@@ -1,9 +1,8 @@
 //! The PUB side of one connection: what the peer wants to hear, and what waits for it.
 
-use super::connection::{Role, WRITE};
 use super::core::{BATCH_BLOCKS, Core, Snapshot};
 use super::stats;
-use super::zmtp::{self, Frame, Violation};
+use crate::zmq::{Frame, Role, Violation, WRITE, zmtp};
 use bytes::{Bytes, BytesMut};
 use std::cell::RefCell;
 use std::collections::VecDeque;

@@ -1,4 +1,17 @@
 //! KV transfer between servers: vLLM's NixlConnector (pull), from the handshake to the bytes.
+//!
+//! A decode server learns to know a prefill server through its [`side_channel`]: the answer is
+//! [`metadata`], whose claims [`peer`] checks, and whose [`hash`] says whether both sides mean the
+//! same by a block. A [`transport`] then reads blocks.
 
+#[doc(hidden)]
+pub mod fuzz;
+pub mod hash;
+pub mod metadata;
+mod msgpack;
+pub mod peer;
+pub mod side_channel;
 pub mod tcp;
 pub mod transport;
+
+pub use msgpack::DecodeError;

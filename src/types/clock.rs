@@ -22,6 +22,11 @@ impl Moment {
         self.0
     }
 
+    /// Seconds since the clock was made.
+    pub fn seconds(self) -> f64 {
+        Duration::from_nanos(self.0).as_secs_f64()
+    }
+
     /// Nanoseconds since `earlier`; 0 when that is later.
     pub const fn nanos_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)

@@ -10,6 +10,7 @@ mod output;
 mod sampling;
 mod timeline;
 mod transfer;
+mod uuid;
 
 pub use choices::{
     ContentFormat, HashAlgo, Policy, ReasoningEffort, ReasoningFormat, ToolFormat, ToolStrictLevel,
@@ -28,6 +29,7 @@ pub use transfer::{
     Granted, KvConnector, KvMemory, KvRegion, Lease, OnGranted, Pull, PullStats, RemoteBlocks,
     TransferEvent,
 };
+pub use uuid::uuid4;
 
 /// An id in the model's vocabulary.
 pub type Token = u32;

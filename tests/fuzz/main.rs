@@ -134,6 +134,16 @@ fn zmtp() {
 }
 
 #[test]
+fn nixl_metadata() {
+    fuzz("nixl_metadata", targets::nixl_metadata);
+}
+
+#[test]
+fn nixl_query() {
+    fuzz("nixl_query", targets::nixl_query);
+}
+
+#[test]
 fn trace_context() {
     fuzz("trace_context", targets::trace_context);
 }

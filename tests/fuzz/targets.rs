@@ -3,7 +3,7 @@
 use glassbox::config::{self, Env};
 use glassbox::model::{ChatTemplate, RenderInput};
 use glassbox::telemetry::trace::context;
-use glassbox::{events, http};
+use glassbox::{http, transfer, zmq};
 use serde_json::{Map, Value, json};
 
 /// What serde_json takes for JSON is JSON here, with the same value. (Python takes more.)
@@ -112,11 +112,23 @@ pub fn flags(input: &[u8]) {
 
 /// What a peer sends comes to the same however the network cuts it.
 pub fn zmtp(input: &[u8]) {
-    let whole = events::fuzz::frames([input]);
-    let bytes = events::fuzz::frames(input.chunks(1));
-    let some = events::fuzz::frames(input.chunks(7));
+    let whole = zmq::fuzz::frames([input]);
+    let bytes = zmq::fuzz::frames(input.chunks(1));
+    let some = zmq::fuzz::frames(input.chunks(7));
     assert_eq!((&whole, &whole), (&bytes, &some));
-    events::fuzz::commands(input);
+    zmq::fuzz::commands(input);
+}
+
+/// What a peer of KV transfer says of itself: a payload, or the metadata in one.
+pub fn nixl_metadata(input: &[u8]) {
+    transfer::fuzz::metadata(input);
+}
+
+/// A query to the side channel is answered or refused with a reason.
+pub fn nixl_query(input: &[u8]) {
+    if let Err(reason) = transfer::side_channel::answer(input) {
+        assert!(!reason.is_empty() && reason.len() < 300, "{reason}");
+    }
 }
 
 /// A context that is taken is what the header says, letter by letter.

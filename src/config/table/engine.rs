@@ -118,7 +118,9 @@ pub(super) const VLLM: &[Flag] = &[
     later("--spec-tokens", Int, NONE, SPEC),
     later("--watermark-config", Json, NONE, NOT_YET).optional(),
     later("--diffusion-config", Json, NONE, OTHER_MODELS).optional().also(&["-dc"]),
-    later("--kv-transfer-config", Json, NONE, NOT_YET).optional(),
+    flag("--kv-transfer-config", Json, NONE)
+        .optional()
+        .help("Prompts computed here and continued elsewhere: vLLM's KVTransferConfig as JSON."),
     flag("--kv-events-config", Json, NONE)
         .optional()
         .help("Publish what the prefix cache holds: vLLM's KVEventsConfig as JSON."),

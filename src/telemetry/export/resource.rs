@@ -1,6 +1,6 @@
 //! Who sends: the resource, with the keys that vLLM's has.
 
-use crate::telemetry::trace::random;
+use crate::types::uuid4;
 use opentelemetry::KeyValue;
 use opentelemetry_proto::transform::common::tonic::{Attributes, ResourceAttributesWithSchema};
 use opentelemetry_sdk::resource::{ResourceDetector, TelemetryResourceDetector};
@@ -17,7 +17,7 @@ pub(super) fn resource(user: &[(String, String)]) -> ResourceAttributesWithSchem
         .iter()
         .map(|(key, value)| KeyValue::new(key.clone(), value.clone()))
         .collect();
-    all.push(KeyValue::new("service.instance.id", uuid()));
+    all.push(KeyValue::new("service.instance.id", uuid4()));
     all.extend(user.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())));
     all.push(KeyValue::new("vllm.instrumenting_module_name", MODULE));
     all.push(KeyValue::new("vllm.process_id", std::process::id().to_string()));
@@ -37,14 +37,6 @@ fn default_service_name() -> String {
     let path = std::env::current_exe().ok();
     let name = path.as_deref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy());
     name.map_or_else(|| "unknown_service".to_owned(), |name| format!("unknown_service:{name}"))
-}
-
-/// A random UUID: version 4, variant 1.
-fn uuid() -> String {
-    let bits = u128::from(random()) << 64 | u128::from(random());
-    let bits = bits & !(0xf << 76) & !(0b11 << 62) | 4 << 76 | 0b10 << 62;
-    let text = format!("{bits:032x}");
-    [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-")
 }
 
 #[cfg(test)]

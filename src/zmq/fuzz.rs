@@ -9,7 +9,7 @@ pub fn frames<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     for piece in pieces {
         input.extend_from_slice(piece);
         loop {
-            match zmtp::take_frame(&mut input) {
+            match zmtp::take_frame(&mut input, zmtp::SHORT_FRAME) {
                 Ok(Some(frame)) => found.push(format!("{frame:?}")),
                 Ok(None) => break,
                 Err(violation) => {

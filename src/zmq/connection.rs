@@ -1,23 +1,29 @@
 //! One connection: the handshake, then reading and writing at once on one task.
 
-use super::address::Stream;
-use super::zmtp::{self, Frame, Violation};
+use super::zmtp::{self, Frame, SHORT_FRAME, Violation};
 use bytes::{Buf, BytesMut};
 use std::io;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+/// A connection of any transport.
+pub type Stream = Box<dyn Connection>;
+
+/// What carries bytes both ways.
+pub trait Connection: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> Connection for T {}
+
 /// Bytes that are put together before they are written.
-pub(super) const WRITE: usize = 64 * 1024;
+pub const WRITE: usize = 64 * 1024;
 const READ: usize = 4096;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Why a connection ended before the peer closed it.
 #[derive(Debug, Error)]
-pub(super) enum Broken {
+pub enum Broken {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("the peer is wrong: {0}")]
@@ -27,7 +33,8 @@ pub(super) enum Broken {
 }
 
 /// What a socket does with one connection.
-pub(super) trait Role {
+#[allow(async_fn_in_trait, reason = "one thread runs both sides")]
+pub trait Role {
     /// Its ZeroMQ type.
     const SOCKET: &'static str;
     /// The types of peers that fit.
@@ -50,7 +57,7 @@ pub(super) trait Role {
 }
 
 /// Serves a connection until the peer closes it.
-pub(super) async fn serve<R: Role>(mut stream: Stream, role: &mut R) -> Result<(), Broken> {
+pub async fn serve<R: Role>(mut stream: Stream, role: &mut R) -> Result<(), Broken> {
     let mut input = BytesMut::with_capacity(READ);
     timeout(HANDSHAKE, handshake::<R>(&mut stream, &mut input))
         .await
@@ -60,7 +67,7 @@ pub(super) async fn serve<R: Role>(mut stream: Stream, role: &mut R) -> Result<(
     let mut pong = None;
     loop {
         while role.listens()
-            && let Some(frame) = zmtp::take_frame(&mut input)?
+            && let Some(frame) = zmtp::take_frame(&mut input, SHORT_FRAME)?
         {
             pong = react(role, frame)?.or(pong);
         }
@@ -113,7 +120,7 @@ async fn handshake<R: Role>(stream: &mut Stream, input: &mut BytesMut) -> Result
     input.advance(zmtp::GREETING);
     stream.write_all(&zmtp::ready(R::SOCKET)).await?;
     loop {
-        if let Some(frame) = zmtp::take_frame(input)? {
+        if let Some(frame) = zmtp::take_frame(input, SHORT_FRAME)? {
             if !frame.command {
                 return Err(Violation::Command.into());
             }
@@ -127,5 +134,14 @@ async fn read_more(stream: &mut Stream, input: &mut BytesMut) -> Result<(), Brok
     match stream.read_buf(input).await? {
         0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
         _ => Ok(()),
+    }
+}
+
+/// Logs how a connection ended.
+pub fn report<R: Role>(what: &str, end: Result<(), Broken>) {
+    match end {
+        Ok(()) => log::debug!("{what}: a peer of the {} socket left", R::SOCKET),
+        Err(Broken::Io(error)) => log::debug!("{what}: a peer is gone: {error}"),
+        Err(error) => log::warn!("{what}: a peer of the {} socket: {error}", R::SOCKET),
     }
 }

@@ -5,9 +5,9 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
 /// Bytes of a greeting.
-pub(super) const GREETING: usize = 64;
-/// The longest frame a peer may send: requests and subscriptions are short.
-pub(super) const MAX_FRAME: usize = 64 * 1024;
+pub const GREETING: usize = 64;
+/// The longest frame that most peers may send: requests and subscriptions are short.
+pub const SHORT_FRAME: usize = 64 * 1024;
 
 const MORE: u8 = 1;
 const LONG: u8 = 2;
@@ -15,7 +15,7 @@ const COMMAND: u8 = 4;
 
 /// What a peer got wrong.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub(super) enum Violation {
+pub enum Violation {
     #[error("it does not speak ZMTP")]
     NoZmtp,
     #[error("it speaks ZMTP {0}, not 3")]
@@ -33,7 +33,7 @@ pub(super) enum Violation {
 }
 
 /// The greeting of a 3.1 peer with mechanism NULL.
-pub(super) fn greeting() -> [u8; GREETING] {
+pub fn greeting() -> [u8; GREETING] {
     let mut bytes = [0; GREETING];
     bytes[0] = 0xff;
     bytes[9] = 0x7f;
@@ -44,7 +44,7 @@ pub(super) fn greeting() -> [u8; GREETING] {
 }
 
 /// Checks as much of a peer's greeting as is there. All 64 bytes must be seen in the end.
-pub(super) fn check_greeting(bytes: &[u8]) -> Result<(), Violation> {
+pub fn check_greeting(bytes: &[u8]) -> Result<(), Violation> {
     let wrong = |at: usize, wanted: u8| bytes.get(at).is_some_and(|&byte| byte != wanted);
     if wrong(0, 0xff) || bytes.get(9).is_some_and(|byte| byte & 1 == 0) {
         return Err(Violation::NoZmtp);
@@ -62,7 +62,7 @@ pub(super) fn check_greeting(bytes: &[u8]) -> Result<(), Violation> {
 }
 
 /// The READY command of a socket.
-pub(super) fn ready(socket_type: &str) -> Vec<u8> {
+pub fn ready(socket_type: &str) -> Vec<u8> {
     let mut body = b"\x05READY\x0bSocket-Type".to_vec();
     body.extend((socket_type.len() as u32).to_be_bytes());
     body.extend(socket_type.as_bytes());
@@ -72,7 +72,7 @@ pub(super) fn ready(socket_type: &str) -> Vec<u8> {
 }
 
 /// Checks a peer's READY command: its socket must be one of `allowed`.
-pub(super) fn check_ready(body: &[u8], allowed: &[&str]) -> Result<(), Violation> {
+pub fn check_ready(body: &[u8], allowed: &[&str]) -> Result<(), Violation> {
     let (name, mut rest) = command(body)?;
     if name == b"ERROR" {
         let reason = rest.split_first().map_or(&[][..], |(_, reason)| reason);
@@ -102,12 +102,12 @@ fn cut(bytes: &[u8], width: usize) -> Result<(&[u8], &[u8]), Violation> {
 }
 
 /// The name and the data of a command.
-pub(super) fn command(body: &[u8]) -> Result<(&[u8], &[u8]), Violation> {
+pub fn command(body: &[u8]) -> Result<(&[u8], &[u8]), Violation> {
     cut(body, 1)
 }
 
 /// The answer to a PING command's data: a time to live of 2 bytes, then what comes back.
-pub(super) fn pong(ping: &[u8]) -> Vec<u8> {
+pub fn pong(ping: &[u8]) -> Vec<u8> {
     let mut body = b"\x04PONG".to_vec();
     body.extend(ping.get(2..).unwrap_or_default());
     let mut out = Vec::new();
@@ -116,7 +116,7 @@ pub(super) fn pong(ping: &[u8]) -> Vec<u8> {
 }
 
 /// Appends a message of several frames.
-pub(super) fn put_message(out: &mut impl BufMut, frames: &[&[u8]]) {
+pub fn put_message(out: &mut impl BufMut, frames: &[&[u8]]) {
     for (i, frame) in frames.iter().enumerate() {
         put_frame(out, if i + 1 < frames.len() { MORE } else { 0 }, frame);
     }
@@ -135,15 +135,16 @@ fn put_frame(out: &mut impl BufMut, flags: u8, body: &[u8]) {
 
 /// A frame that a peer sent.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Frame {
+pub struct Frame {
     pub command: bool,
     /// Another frame of the same message follows.
     pub more: bool,
     pub body: Bytes,
 }
 
-/// Takes the next frame off `input`; `None` until all of it is there.
-pub(super) fn take_frame(input: &mut BytesMut) -> Result<Option<Frame>, Violation> {
+/// Takes the next frame off `input`; `None` until all of it is there. More than `most` bytes are
+/// refused before they arrive.
+pub fn take_frame(input: &mut BytesMut, most: usize) -> Result<Option<Frame>, Violation> {
     let Some(&flags) = input.first() else { return Ok(None) };
     let (head, len) = if flags & LONG == 0 {
         let Some(&len) = input.get(1) else { return Ok(None) };
@@ -152,17 +153,14 @@ pub(super) fn take_frame(input: &mut BytesMut) -> Result<Option<Frame>, Violatio
         let Some(len) = input.get(1..9) else { return Ok(None) };
         (9, u64::from_be_bytes(len.try_into().expect("8 bytes")))
     };
-    let len = usize::try_from(len).ok().filter(|len| *len <= MAX_FRAME);
-    let Some(len) = len else {
-        return Err(Violation::Large(u64::from_be_bytes(
-            input[1..9].try_into().expect("a short frame is not too large"),
-        )));
+    let Some(size) = usize::try_from(len).ok().filter(|size| *size <= most) else {
+        return Err(Violation::Large(len));
     };
-    if input.len() < head + len {
+    if input.len() < head + size {
         return Ok(None);
     }
     input.advance(head);
-    let body = input.split_to(len).freeze();
+    let body = input.split_to(size).freeze();
     Ok(Some(Frame { command: flags & COMMAND != 0, more: flags & MORE != 0, body }))
 }
 
@@ -188,7 +186,7 @@ mod tests {
     #[test]
     fn ready_names_a_socket_that_fits() {
         let mut bytes = BytesMut::from(&ready("SUB")[..]);
-        let frame = take_frame(&mut bytes).unwrap().unwrap();
+        let frame = take_frame(&mut bytes, SHORT_FRAME).unwrap().unwrap();
         assert!(frame.command && !frame.more && bytes.is_empty());
         assert_eq!(check_ready(&frame.body, &["SUB", "XSUB"]), Ok(()));
         let error = Violation::SocketType("SUB".to_owned());
@@ -207,7 +205,7 @@ mod tests {
     #[test]
     fn a_frame_that_is_too_long_is_refused_before_it_arrives() {
         let mut bytes = BytesMut::from(&b"\x02\0\0\0\0\xff\0\0\0"[..]);
-        assert_eq!(take_frame(&mut bytes), Err(Violation::Large(0xff00_0000)));
+        assert_eq!(take_frame(&mut bytes, SHORT_FRAME), Err(Violation::Large(0xff00_0000)));
     }
 
     proptest! {
@@ -222,7 +220,7 @@ mod tests {
             let (mut input, mut found) = (BytesMut::new(), Vec::new());
             for piece in bytes.chunks(cut) {
                 input.extend_from_slice(piece);
-                while let Some(frame) = take_frame(&mut input).unwrap() {
+                while let Some(frame) = take_frame(&mut input, SHORT_FRAME).unwrap() {
                     prop_assert!(!frame.command);
                     prop_assert_eq!(frame.more, found.len() + 1 < frames.len());
                     found.push(frame.body.to_vec());
@@ -234,7 +232,7 @@ mod tests {
         #[test]
         fn no_bytes_break_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let mut input = BytesMut::from(&bytes[..]);
-            while let Ok(Some(frame)) = take_frame(&mut input) {
+            while let Ok(Some(frame)) = take_frame(&mut input, SHORT_FRAME) {
                 let _ = check_ready(&frame.body, &["SUB"]);
                 let _ = command(&frame.body);
             }
