@@ -1,12 +1,14 @@
 //! What a transport makes of a loopback: reads from one pool into another, beside a plain socket
 //! and a plain copy of the same bytes, in turns, so that all meet the same machine.
 //!
-//! Both sides, and what they are compared with, are threads of this process. Peak is the best of
-//! all rounds, which says most on a machine that does other things.
+//! Both sides, and what they are compared with, are threads of this process; NIXL is measured where
+//! it is found, with the UCX_TLS that is set. The best of all rounds says most on a machine that
+//! does other things.
 
 #[path = "../tests/transfer/memory.rs"]
 mod memory;
 
+use glassbox::transfer::nixl::{NixlError, NixlOptions, NixlTransport};
 use glassbox::transfer::tcp::{TcpOptions, TcpTransport};
 use glassbox::transfer::transport::{BlockPair, PeerId, Transport, TransportEvent, Waker};
 use memory::{Memory, Shape};
@@ -208,5 +210,16 @@ fn main() {
     measure("tcp", |memory, waker| {
         let options = TcpOptions { host: "127.0.0.1".to_owned(), ..TcpOptions::default() };
         Box::new(TcpTransport::new(memory.kv(), options, waker).expect("a free port"))
+    });
+    let memory = Memory::new(Shape::plain(1, 1, 4096));
+    if let Err(e @ NixlError::Missing { .. }) =
+        NixlTransport::new(memory.kv(), NixlOptions::default(), Arc::new(|| {}))
+    {
+        println!("nixl is not measured: {e}");
+        return;
+    }
+    measure("nixl", |memory, waker| {
+        let transport = NixlTransport::new(memory.kv(), NixlOptions::default(), waker);
+        Box::new(transport.unwrap_or_else(|e| panic!("{e}")))
     });
 }

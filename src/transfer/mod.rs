@@ -9,6 +9,7 @@ pub mod fuzz;
 pub mod hash;
 pub mod metadata;
 mod msgpack;
+pub mod nixl;
 pub mod peer;
 pub mod side_channel;
 pub mod tcp;

@@ -1,6 +1,7 @@
 //! One side of a transfer: a transport with its memory, and what it told.
 
 use crate::memory::{Memory, Shape};
+use glassbox::transfer::nixl::{NixlOptions, NixlTransport};
 use glassbox::transfer::tcp::{TcpOptions, TcpTransport};
 use glassbox::transfer::transport::{
     BlockPair, PeerId, ReadId, ReadStats, Transport, TransportError, TransportEvent, Waker,
@@ -70,6 +71,16 @@ impl Host {
     pub fn tcp_with(shape: Shape, options: TcpOptions) -> Self {
         Self::new(shape, |memory, waker| {
             TcpTransport::new(memory.kv(), options, waker).expect("a free port")
+        })
+    }
+
+    pub fn nixl(shape: Shape) -> Self {
+        Self::nixl_with(shape, NixlOptions::default())
+    }
+
+    pub fn nixl_with(shape: Shape, options: NixlOptions) -> Self {
+        Self::new(shape, |memory, waker| {
+            NixlTransport::new(memory.kv(), options, waker).unwrap_or_else(|e| panic!("{e}"))
         })
     }
 

@@ -2,6 +2,7 @@
 
 mod host;
 mod memory;
+mod nixl;
 mod process;
 mod raw;
 mod tcp;

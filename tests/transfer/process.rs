@@ -93,6 +93,23 @@ impl Process {
         assert!(memory.bytes() == self.memory().bytes());
     }
 
+    /// Lets it do nothing any more.
+    pub fn stop(&mut self) {
+        let (child, mut status) = (self.child.id() as i32, 0);
+        // SAFETY: a signal to a child that was not waited for, and room for what became of it.
+        let stopped = unsafe {
+            assert_eq!(libc::kill(child, libc::SIGSTOP), 0);
+            libc::waitpid(child, &mut status, libc::WUNTRACED)
+        };
+        assert!(stopped == child && libc::WIFSTOPPED(status));
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&mut self) {
+        // SAFETY: a signal to a child that was not waited for.
+        assert_eq!(unsafe { libc::kill(self.child.id() as i32, libc::SIGCONT) }, 0);
+    }
+
     /// Kills it; when.
     pub fn kill(&mut self) -> Instant {
         self.child.kill().expect("it runs");
@@ -118,6 +135,7 @@ fn is_a_peer() {
     let shape = Shape::plain(number(regions), number(blocks), number(block_len));
     let mut host = match transport {
         "tcp" => Host::tcp(shape),
+        "nixl" => Host::nixl(shape),
         other => panic!("{other}"),
     };
     host.memory.fill(SEED);

@@ -1,0 +1,80 @@
+//! How a NIXL transport is made, and why it cannot be.
+
+use super::agent::{Agent, Failed};
+use super::library::Library;
+use std::ffi::CString;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+use thiserror::Error;
+
+/// What UCX is to be told before the library is opened, where the operator does not: without it
+/// UCX keeps memory that it should give back. Variables can only be set while the process has one
+/// thread, so whoever starts the process does it.
+pub const ENVIRONMENT: [(&str, &str); 1] = [("UCX_RCACHE_MAX_UNRELEASED", "1024")];
+
+/// How a [`NixlTransport`] is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NixlOptions {
+    /// The library, or its folder; `None`: GLASSBOX_NIXL_LIB, or where installations put it.
+    pub library: Option<PathBuf>,
+    /// Of each backend; 0: its own choice.
+    pub num_threads: u32,
+    /// Plugins of NIXL.
+    pub backends: Vec<String>,
+    /// A peer that does not end a read for so long (longer for large ones) is gone.
+    pub stall: Duration,
+}
+
+impl Default for NixlOptions {
+    fn default() -> Self {
+        let (backends, stall) = (vec!["UCX".to_owned()], Duration::from_secs(10));
+        Self { library: None, num_threads: 4, backends, stall }
+    }
+}
+
+/// Why there is no NIXL transport.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum NixlError {
+    #[error(
+        "NIXL is not there ({tried}). Install it, for instance with \
+         `pip install --target /opt/nixl --no-deps nixl-cu13`, or name libnixl_capi.so or its \
+         folder in GLASSBOX_NIXL_LIB."
+    )]
+    Missing { tried: String },
+    #[error("{path} is not the NIXL that is known here: {why}", path = .path.display())]
+    Symbols { path: PathBuf, why: String },
+    #[error("NIXL's backend {name} does not start: {why}")]
+    Backend { name: String, why: String },
+    #[error("NIXL: {0}")]
+    Failed(String),
+}
+
+impl From<Failed> for NixlError {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed.to_string())
+    }
+}
+
+/// A random UUID, as vLLM names its agents.
+fn random_name() -> Result<String, NixlError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|e| NixlError::Failed(e.to_string()))?;
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
+    Ok(parts.join("-"))
+}
+
+/// An agent with its backends.
+pub(super) fn agent(
+    library: &'static Library,
+    options: &NixlOptions,
+) -> Result<Rc<Agent>, NixlError> {
+    let parameters = match CString::new(options.num_threads.to_string()) {
+        Ok(count) if options.num_threads > 0 => vec![(c"num_threads", count)],
+        _ => Vec::new(),
+    };
+    Agent::new(library, &random_name()?, &options.backends, &parameters)
+}
