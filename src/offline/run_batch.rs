@@ -3,7 +3,7 @@
 use crate::client::Progress;
 use crate::config::{RunBatchSettings, VLLM_VERSION};
 use crate::http::{self, Frontend};
-use crate::serve::{self, build};
+use crate::serve::{self, Told, build};
 use crate::types::Clock;
 use axum::body::Body;
 use axum::http::{Method, Request, header};
@@ -38,7 +38,8 @@ pub(super) fn run(settings: &RunBatchSettings) -> Result<(), String> {
     engine_settings.frontend.request_bounds.install();
     let engine = build::start_engine(&engine_settings, &model, &sizes, Clock::system())?;
     let handle = engine.handle.clone();
-    let frontend = serve::frontend(&engine_settings, &model, &sizes, handle.clone(), None, None)?;
+    let frontend =
+        serve::frontend(&engine_settings, &model, &sizes, handle.clone(), None, Told::default())?;
     let replies = super::runtime()?.block_on(answer_all(Arc::new(frontend), lines))?;
     handle.stop();
     let text: String = replies.iter().map(|reply| format!("{reply}\n")).collect();

@@ -13,7 +13,9 @@ use crate::runner::cpu::{CpuBackend, CpuMemory, Isa};
 use crate::runner::sim::{SimBackend, SimConfig};
 use crate::runner::{Backend, BackendError, Limits};
 use crate::scheduler::SchedulerConfig;
+use crate::transfer::stats::TransferStats;
 use crate::types::Clock;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -23,6 +25,8 @@ pub struct Engine {
     pub thread: EngineThread,
     /// Of its KV events, when it publishes them.
     pub publisher: Option<Publisher>,
+    /// What its KV transfers are like, when there may be any.
+    pub transfers: Option<Arc<TransferStats>>,
 }
 
 /// The thread that the engine runs in.
@@ -188,7 +192,8 @@ pub fn start_engine(
     }
     let thread =
         engine::spawn(core).map_err(|error| format!("no thread for the engine: {error}"))?;
-    Ok(Engine { handle, thread, publisher })
+    let transfers = settings.kv_transfer.as_ref().map(|_| Arc::default());
+    Ok(Engine { handle, thread, publisher, transfers })
 }
 
 /// Without statistics nothing is measured on demand either, as in vLLM.

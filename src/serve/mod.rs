@@ -15,6 +15,7 @@ use crate::model::Model;
 use crate::telemetry::metrics::{Health, Metrics, MetricsConfig};
 use crate::telemetry::trace::Tracer;
 use crate::telemetry::{Startup, logs};
+use crate::transfer::stats::TransferStats;
 use crate::types::Clock;
 use build::{Engine, EngineThread, Sizes};
 use shutdown::{Ended, GRACE, Work, serve_until_asked};
@@ -76,10 +77,11 @@ fn start(settings: Settings) -> Result<Ended, String> {
     }
     let sizes = startup.phase("plan memory", || build::size(&settings, &model))?;
     settings.frontend.request_bounds.install();
-    let Engine { handle: engine, thread, publisher } =
+    let Engine { handle: engine, thread, publisher, transfers } =
         startup.phase("load weights", || build::start_engine(&settings, &model, &sizes, clock))?;
     let frontend = startup.phase("build frontend", || {
-        frontend(&settings, &model, &sizes, engine.clone(), tracer.clone(), publisher.as_ref())
+        let told = Told { publisher: publisher.as_ref(), transfers };
+        frontend(&settings, &model, &sizes, engine.clone(), tracer.clone(), told)
     })?;
     let frontend = Arc::new(frontend);
     drop(model);
@@ -151,6 +153,13 @@ async fn watch(thread: EngineThread) -> String {
     join.await.unwrap_or_else(|error| error.to_string())
 }
 
+/// Who else knows of an engine what `/metrics` shows.
+#[derive(Default)]
+pub struct Told<'a> {
+    pub publisher: Option<&'a Publisher>,
+    pub transfers: Option<Arc<TransferStats>>,
+}
+
 /// The HTTP face of an engine.
 ///
 /// # Errors
@@ -161,7 +170,7 @@ pub fn frontend(
     sizes: &Sizes,
     engine: EngineHandle,
     tracer: Option<Tracer>,
-    publisher: Option<&Publisher>,
+    told: Told,
 ) -> Result<Frontend, String> {
     let tokenizer = model.tokenizer.as_ref().ok_or("the model has no tokenizer")?;
     let metrics = Arc::new(Metrics::new(&MetricsConfig {
@@ -174,6 +183,7 @@ pub fn frontend(
         paths: &http::paths(),
     }));
     let status = engine.shared_status();
+    let Told { publisher, transfers } = told;
     let render: http::RenderMetrics = {
         let (metrics, spans) = (metrics.clone(), tracer.as_ref().map(Tracer::shared_stats));
         let events = publisher.map(Publisher::stats);
@@ -183,7 +193,7 @@ pub fn frontend(
                 log_lines_dropped: logs::lines_lost(),
                 kv_events: events.as_ref().map(|events| observe::kv_events(events)),
             };
-            metrics.render(&observe::snapshot(&status), &health, format)
+            metrics.render(&observe::snapshot(&status, transfers.as_deref()), &health, format)
         })
     };
     let template = model.chat_template.clone();

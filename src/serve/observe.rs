@@ -5,8 +5,11 @@ use crate::config::{KvEventsSettings, Settings};
 use crate::engine::Status;
 use crate::events::{EventStats, Publisher};
 use crate::http::ServerInfo;
-use crate::telemetry::metrics::{Finished, KvEventHealth, Residency, SleepState, Snapshot, Steps};
+use crate::telemetry::metrics::{
+    Finished, KvEventHealth, Residency, SleepState, Snapshot, Steps, Transfers,
+};
 use crate::telemetry::{CostLog, Stats, StatsLog};
+use crate::transfer::stats::TransferStats;
 use crate::types::FinishReason;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -81,8 +84,24 @@ pub fn server_info(settings: &Settings, sizes: &Sizes) -> ServerInfo {
     ServerInfo { config, env: settings.frontend.vllm_env.clone() }
 }
 
+/// KV transfer as `/metrics` shows it.
+fn transfers(stats: &TransferStats) -> Transfers<'_> {
+    let now = stats.counts();
+    Transfers {
+        transfer_time: &stats.transfer_time,
+        post_time: &stats.post_time,
+        bytes: &stats.bytes,
+        descriptors: &stats.descriptors,
+        failed_transfers: now.failed_transfers,
+        failed_notifications: now.failed_notifications,
+        expired: now.expired,
+        late_notifications: now.late_notifications,
+        fetches: None,
+    }
+}
+
 /// What `/metrics` shows.
-pub fn snapshot(status: &Status) -> Snapshot<'_> {
+pub fn snapshot<'a>(status: &'a Status, transfer: Option<&'a TransferStats>) -> Snapshot<'a> {
     let (gauges, counters, steps) = (&status.gauges, &status.counters, &status.steps);
     let deferred = read(&gauges.deferred);
     Snapshot {
@@ -123,11 +142,12 @@ pub fn snapshot(status: &Status) -> Snapshot<'_> {
             Some(1) => SleepState::WeightsOffloaded,
             Some(_) => SleepState::DiscardAll,
         },
+        transfers: transfer.map(transfers),
     }
 }
 
 fn stats(status: &Status) -> Stats {
-    let now = snapshot(status);
+    let now = snapshot(status, None);
     let Finished { stop, length, abort, error, repetition } = now.finished;
     Stats {
         computed_prompt_tokens: now.prompt_tokens.saturating_sub(now.prompt_tokens_cached),
@@ -159,3 +179,6 @@ pub async fn log_stats(status: Arc<Status>, every: Duration) {
         last = now;
     }
 }
+
+#[cfg(test)]
+mod tests;

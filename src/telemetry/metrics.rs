@@ -12,6 +12,7 @@ mod process;
 mod requests;
 mod text;
 mod tools;
+mod transfer;
 mod transport;
 
 pub use engine::{Finished, Residency, SleepState, Snapshot, Steps};
@@ -21,6 +22,7 @@ pub use own::{Health, KvEventHealth};
 pub use requests::{FinishedRequest, RequestMetrics};
 pub use text::Format;
 pub use tools::{ParserApi, ParserMode};
+pub use transfer::{Fetches, Transfers};
 pub use transport::{Limit, TransportMetrics};
 
 use crate::config::memory::KvPlan;

@@ -2,16 +2,20 @@
 //!
 //! A decode server learns to know a prefill server through its [`side_channel`]: the answer is
 //! [`metadata`], whose claims [`peer`] checks, and whose [`hash`] says whether both sides mean the
-//! same by a block. A [`transport`] then reads blocks.
+//! same by a block. A [`transport`] then reads blocks, which may lie in another [`layout`]; a
+//! [`checksum`] tells whether they arrived whole, and [`stats`] counts all of it.
 
+pub mod checksum;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod hash;
+pub mod layout;
 pub mod metadata;
 mod msgpack;
 pub mod nixl;
 pub mod peer;
 pub mod side_channel;
+pub mod stats;
 pub mod tcp;
 pub mod transport;
 

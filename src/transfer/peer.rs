@@ -128,14 +128,14 @@ impl Local {
         if self.enforce_hash && !same_hash {
             return Err(Mismatch::Hash {
                 local: self.compatibility_hash.clone(),
-                remote: payload.compatibility_hash.chars().take(64).collect(),
+                remote: shown(&payload.compatibility_hash),
             });
         }
         let theirs = AgentMetadata::decode(&payload.agent_metadata_bytes)?;
         if theirs.engine_id != engine_id {
             return Err(Mismatch::EngineId {
                 expected: engine_id.to_owned(),
-                received: theirs.engine_id.chars().take(64).collect(),
+                received: shown(&theirs.engine_id),
             });
         }
         let attn_backend = self.check_kind(&theirs)?;
@@ -162,7 +162,7 @@ impl Local {
         }
         AttnBackend::named(&theirs.attn_backend_name).ok_or_else(|| Mismatch::Differs {
             field: "attn_backend_name",
-            theirs: theirs.attn_backend_name.chars().take(64).collect(),
+            theirs: shown(&theirs.attn_backend_name),
             ours: self.attn_backend.name().to_owned(),
         })
     }
@@ -243,8 +243,13 @@ fn differs<T: PartialEq + std::fmt::Display>(
     if theirs == ours {
         return Ok(());
     }
-    let short = |value: T| value.to_string().chars().take(64).collect();
-    Err(Mismatch::Differs { field, theirs: short(theirs), ours: short(ours) })
+    let text = |value: T| shown(&value.to_string());
+    Err(Mismatch::Differs { field, theirs: text(theirs), ours: text(ours) })
+}
+
+/// What a peer says, fit for a line of the log: short, and in one piece.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().take(128).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

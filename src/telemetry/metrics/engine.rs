@@ -2,6 +2,7 @@
 
 use super::EngineLabels;
 use super::text::{Counted, Labels, Measured, Page};
+use super::transfer::{self, Transfers};
 use crate::types::Histogram;
 
 /// The engine at one moment. Counters only grow.
@@ -33,6 +34,8 @@ pub struct Snapshot<'a> {
     /// Operations, bytes read and bytes written, estimated.
     pub estimates: [f64; 3],
     pub sleep: SleepState,
+    /// `None` when no KV moves between servers.
+    pub transfers: Option<Transfers<'a>>,
 }
 
 /// How long sampled KV blocks kept what they held.
@@ -78,6 +81,7 @@ impl<'a> Snapshot<'a> {
             residency: None,
             estimates: [0.0; 3],
             sleep: SleepState::Awake,
+            transfers: None,
         }
     }
 }
@@ -121,6 +125,9 @@ pub(super) struct EnginePage<'a> {
 impl EnginePage<'_> {
     /// The families up to the histograms.
     pub fn write(&mut self) {
+        if let Some(transfers) = &self.now.transfers {
+            transfer::write_connector(self, transfers);
+        }
         for ((name, help), value) in ESTIMATES.into_iter().zip(self.now.estimates) {
             let series = Counted { labels: &self.labels.all(), value, created: self.created };
             self.page.counter(name, help, &[series]);
@@ -163,6 +170,9 @@ impl EnginePage<'_> {
             "reason",
             &[("capacity", capacity as f64), ("deferred", now.deferred as f64)],
         );
+        if let Some(fetches) = now.transfers.and_then(|transfers| transfers.fetches) {
+            transfer::write_fetches(self, fetches);
+        }
         let is = |state| f64::from(u8::from(now.sleep == state));
         self.gauges_by(
             "vllm:engine_sleep_state",
@@ -278,7 +288,7 @@ impl EnginePage<'_> {
         self.page.gauge(name, help, &[(&self.labels.all(), value)]);
     }
 
-    fn gauges_by(&mut self, name: &str, help: &str, label: &str, values: &[(&str, f64)]) {
+    pub fn gauges_by(&mut self, name: &str, help: &str, label: &str, values: &[(&str, f64)]) {
         let labels: Vec<_> =
             values.iter().map(|(value, _)| self.labels.with((label, value))).collect();
         let samples: Vec<(Labels, f64)> =

@@ -2,6 +2,7 @@
 
 use super::super::metadata::HandshakePayload;
 use super::super::msgpack::{DecodeError, Reader};
+use super::super::peer::shown;
 use super::{GET_META, addresses};
 use crate::types::Clock;
 use crate::zmq::Violation;
@@ -75,8 +76,7 @@ pub fn query(
     let [payload, time] = match frames.as_slice() {
         [payload, time] => [payload, time],
         [reason] => {
-            let reason: String = String::from_utf8_lossy(reason).chars().take(256).collect();
-            return Err(QueryError::Refused(reason));
+            return Err(QueryError::Refused(shown(&String::from_utf8_lossy(reason))));
         }
         frames => return Err(QueryError::Frames(frames.len())),
     };
