@@ -89,6 +89,16 @@ impl ApiError {
         Self::new(404, "NotFoundError", message).with_param("model")
     }
 
+    /// What the user got wrong about adapters.
+    pub fn invalid_user_input(message: impl Into<String>) -> Self {
+        Self::new(400, "InvalidUserInput", message)
+    }
+
+    /// Something other than a model that there is not.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(404, "NotFoundError", message)
+    }
+
     /// What the Responses API refuses about one parameter.
     pub fn invalid_request(status: u16, message: impl Into<String>, name: &str) -> Self {
         Self::new(status, "invalid_request_error", message).with_param(name)

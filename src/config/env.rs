@@ -26,6 +26,8 @@ pub struct Env {
     pub log_to_stderr: bool,
     /// `VLLM_CONFIGURE_LOGGING`: off leaves the process without a log.
     pub configure_logging: bool,
+    /// `VLLM_LOGGING_CONFIG_PATH`.
+    pub logging_config_path: Option<String>,
     /// `NO_COLOR`, `FORCE_COLOR`, `VLLM_LOGGING_COLOR`: `None` asks the terminal.
     pub color: Option<bool>,
     /// `GLASSBOX_LOG_FORMAT`: `text` or `json`.
@@ -38,6 +40,13 @@ pub struct Env {
     pub request_bounds: RequestBounds,
     /// `VLLM_SERVER_DEV_MODE`: endpoints for developers.
     pub dev_mode: bool,
+    /// `VLLM_ALLOW_RUNTIME_LORA_UPDATING`: the endpoints that load adapters are there.
+    pub updates_adapters: bool,
+    /// `VLLM_ENFORCE_STRICT_TOOL_CALLING`: calls that a model is free to make keep to a schema too.
+    pub strict_tool_calls: bool,
+    /// `VLLM_REGEX_COMPILATION_TIMEOUT_S`: how long a pattern may take to compile; `None` is for
+    /// ever.
+    pub regex_time_limit: Option<Duration>,
     /// `VLLM_ENABLE_RESPONSES_API_STORE`: responses can be asked for again.
     pub stores_responses: bool,
     /// `VLLM_SKIP_MODEL_NAME_VALIDATION`: any model name is answered.
@@ -112,6 +121,7 @@ impl Env {
                 }
             },
             configure_logging: vars.switch("VLLM_CONFIGURE_LOGGING", true)?,
+            logging_config_path: vars.text("VLLM_LOGGING_CONFIG_PATH"),
             color: vars.color(),
             log_format: vars.log_format()?,
             log_stats_interval: if stats.is_zero() { Duration::from_secs(10) } else { stats },
@@ -123,6 +133,13 @@ impl Env {
                 bad_words: vars.count("VLLM_MAX_NUM_BAD_WORDS", usual.bad_words)?,
             },
             dev_mode: vars.switch("VLLM_SERVER_DEV_MODE", false)?,
+            updates_adapters: vars.is_true("VLLM_ALLOW_RUNTIME_LORA_UPDATING", false),
+            strict_tool_calls: vars.is_true("VLLM_ENFORCE_STRICT_TOOL_CALLING", true),
+            regex_time_limit: vars
+                .number("VLLM_REGEX_COMPILATION_TIMEOUT_S", Some(Duration::from_secs(5)), |text| {
+                    python::int(text).map(|limit| limit.try_into().ok().map(Duration::from_secs))
+                })?
+                .filter(|limit| !limit.is_zero()),
             stores_responses: vars.switch("VLLM_ENABLE_RESPONSES_API_STORE", false)?,
             skip_model_name_validation: vars.switch("VLLM_SKIP_MODEL_NAME_VALIDATION", false)?,
             allow_long_max_model_len: vars.switch("VLLM_ALLOW_LONG_MAX_MODEL_LEN", false)?,
@@ -183,6 +200,12 @@ impl Vars<'_> {
                 .map(|value| value != 0)
                 .ok_or_else(|| format!("{name} must be 0 or 1, not {}", python::repr(&text))),
         }
+    }
+
+    /// What is neither `1` nor `true` is off; an empty text too.
+    fn is_true(&self, name: &str, default: bool) -> bool {
+        let given = (self.get)(name);
+        given.map_or(default, |text| ["1", "true"].contains(&&*text.trim().to_ascii_lowercase()))
     }
 
     fn level(&self, name: &str) -> Result<String, String> {
@@ -270,10 +293,20 @@ mod tests {
             ("VLLM_LOG_STATS_INTERVAL", "nan"),
             ("VLLM_NIXL_SIDE_CHANNEL_PORT", "65536"),
             ("VLLM_LOGGING_STREAM", "/tmp/log"),
+            ("VLLM_REGEX_COMPILATION_TIMEOUT_S", "5s"),
             ("GLASSBOX_LOG_FORMAT", "JSON"),
         ] {
             let error = with(&[(name, value)]).expect_err(value);
             assert!(error.starts_with(name), "{error}");
+        }
+        for (text, is_on) in [("1", true), ("True", true), ("yes", false), ("", false)] {
+            let names = ["VLLM_ALLOW_RUNTIME_LORA_UPDATING", "VLLM_ENFORCE_STRICT_TOOL_CALLING"];
+            let env = with(&names.map(|name| (name, text))).expect("anything goes");
+            assert_eq!([env.updates_adapters, env.strict_tool_calls], [is_on; 2], "{text}");
+        }
+        for (text, seconds) in [("9", Some(9)), ("0", None), ("-1", None)] {
+            let env = with(&[("VLLM_REGEX_COMPILATION_TIMEOUT_S", text)]).expect("a number");
+            assert_eq!(env.regex_time_limit, seconds.map(Duration::from_secs), "{text}");
         }
         let negative = with(&[("VLLM_LOG_STATS_INTERVAL", "-3")]).expect("the default instead");
         assert_eq!(negative.log_stats_interval, Duration::from_secs(10));

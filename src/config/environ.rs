@@ -5,16 +5,19 @@
 const KNOWN: &str = include_str!("env_names.txt");
 
 /// Those that are followed.
-const READ: [&str; 23] = [
+const READ: [&str; 27] = [
     "VLLM_ALLOW_LONG_MAX_MODEL_LEN",
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING",
     "VLLM_API_KEY",
     "VLLM_CONFIGURE_LOGGING",
     "VLLM_CPU_KVCACHE_SPACE",
     "VLLM_ENABLE_RESPONSES_API_STORE",
+    "VLLM_ENFORCE_STRICT_TOOL_CALLING",
     "VLLM_HOST_IP",
     "VLLM_HTTP_TIMEOUT_KEEP_ALIVE",
     "VLLM_KV_EVENTS_USE_INT_BLOCK_HASHES",
     "VLLM_LOGGING_COLOR",
+    "VLLM_LOGGING_CONFIG_PATH",
     "VLLM_LOGGING_LEVEL",
     "VLLM_LOGGING_PREFIX",
     "VLLM_LOGGING_STREAM",
@@ -25,6 +28,7 @@ const READ: [&str; 23] = [
     "VLLM_MAX_STOP_STRINGS",
     "VLLM_NIXL_SIDE_CHANNEL_HOST",
     "VLLM_NIXL_SIDE_CHANNEL_PORT",
+    "VLLM_REGEX_COMPILATION_TIMEOUT_S",
     "VLLM_SERVER_DEV_MODE",
     "VLLM_SKIP_MODEL_NAME_VALIDATION",
     // Nothing is reported and no logo is shown, whatever these say.

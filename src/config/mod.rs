@@ -18,11 +18,13 @@ mod host;
 mod kv_events;
 mod kv_transfer;
 pub mod limits;
+mod logging;
 pub mod memory;
 mod metrics;
 mod otel;
 mod parsers;
 mod python;
+mod reasoning;
 mod resolve;
 mod rewrite;
 mod settings;
@@ -54,6 +56,7 @@ pub use otel::{
 };
 pub use parsers::ParserSettings;
 pub use python::repr_float;
+pub use reasoning::ReasoningSettings;
 pub use settings::*;
 pub use structured::StructuredOutputSettings;
 pub use transport::{

@@ -5,10 +5,12 @@ use super::environ;
 use super::grammar::Raw;
 use super::kv_events;
 use super::kv_transfer::{self, Around};
+use super::logging;
 use super::metrics;
 use super::otel;
 use super::parsers;
 use super::python;
+use super::reasoning;
 use super::settings::*;
 use super::structured;
 use super::table::Status;
@@ -41,13 +43,14 @@ pub(super) fn resolve(raw: &Raw, env: Env, mut warnings: Vec<String>) -> Result<
     let (model, device) = (model(raw, &env)?, device(raw)?);
     let around = Around { env: &env, model: &model.model, device, block_size: cache.block_size };
     let kv_transfer = kv_transfer::read(raw, &around, &mut warnings, &mut idle)?;
-    let structured_output = structured::read(raw, &mut warnings)?;
+    let mut structured_output = structured::read(raw, &mut warnings)?;
+    structured_output.regex_time_limit = env.regex_time_limit;
     Ok(Settings {
         model,
         cache,
         scheduler: scheduler(raw)?,
         frontend: frontend(raw, &env)?,
-        logging: logging(raw, &env)?,
+        logging: logging::read(raw, &env)?,
         metrics: metrics_settings(raw)?,
         device,
         tracing,
@@ -266,6 +269,8 @@ fn frontend(raw: &Raw, env: &Env) -> Result<FrontendSettings, String> {
             ReasoningEffort::ALL.into_iter().find(|known| Some(known.name()) == effort.as_deref())
         },
         parsers: parsers::read(raw)?,
+        reasoning: reasoning::read(raw)?,
+        strict_tool_calls: env.strict_tool_calls,
         exclude_tools_when_tool_choice_none: raw.is_on("--exclude-tools-when-tool-choice-none"),
         trust_request_chat_template: raw.is_on("--trust-request-chat-template"),
         chat_template_content_format: match raw.text("--chat-template-content-format").as_deref() {
@@ -285,6 +290,7 @@ fn frontend(raw: &Raw, env: &Env) -> Result<FrontendSettings, String> {
         request_bounds: env.request_bounds,
         enable_scale_out: raw.is_on("--enable-scale-out"),
         dev_mode: env.dev_mode,
+        updates_adapters: env.updates_adapters,
         responses_store_bytes: at_least(raw, "--glassbox-responses-store-bytes", 0)?
             .filter(|_| env.stores_responses),
         skip_model_name_validation: env.skip_model_name_validation,
@@ -307,27 +313,6 @@ fn fingerprint(raw: &Raw) -> Result<Fingerprint, String> {
     }
 }
 
-fn logging(raw: &Raw, env: &Env) -> Result<LoggingSettings, String> {
-    let level = raw.text("--log-level").unwrap_or_else(|| env.logging_level.clone());
-    let level = LogLevel::named(&level)
-        .ok_or_else(|| format!("argument --log-level: there is no level {level}"))?;
-    let format = raw.text("--glassbox-log-format");
-    let server_level = raw.text("--uvicorn-log-level").unwrap_or_default().to_uppercase();
-    Ok(LoggingSettings {
-        level: env.configure_logging.then_some(level),
-        format: format.and_then(|name| LogFormat::named(&name)).unwrap_or(env.log_format),
-        server_level: LogLevel::named(&server_level).unwrap_or(LogLevel::Info),
-        prefix: env.logging_prefix.clone(),
-        to_stderr: env.log_to_stderr,
-        color: env.color,
-        access_log: !raw.is_on("--disable-uvicorn-access-log"),
-        requests: request_log(raw)?,
-        stats: !raw.is_on("--disable-log-stats"),
-        stats_interval: env.log_stats_interval,
-        steps: raw.is_on("--enable-logging-iteration-details"),
-    })
-}
-
 fn metrics_settings(raw: &Raw) -> Result<metrics::MetricsSettings, String> {
     let buckets = match raw.get("--custom-histogram-buckets") {
         Value::Json(buckets) => buckets,
@@ -345,21 +330,6 @@ fn metrics_settings(raw: &Raw) -> Result<metrics::MetricsSettings, String> {
     settings.residency_sample = raw.is_on("--kv-cache-metrics").then_some(sample);
     settings.estimates_costs = raw.is_on("--enable-mfu-metrics");
     Ok(settings)
-}
-
-fn request_log(raw: &Raw) -> Result<Option<RequestLogSettings>, String> {
-    let settings = RequestLogSettings {
-        max_len: raw.int("--max-log-len"),
-        outputs: raw.is_on("--enable-log-outputs"),
-        deltas: raw.is_on("--enable-log-deltas"),
-    };
-    match raw.is_on("--enable-log-requests") {
-        true => Ok(Some(settings)),
-        false if settings.outputs => {
-            Err("Error: --enable-log-outputs requires --enable-log-requests".to_owned())
-        }
-        false => Ok(None),
-    }
 }
 
 fn device(raw: &Raw) -> Result<DeviceSettings, String> {

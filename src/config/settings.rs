@@ -9,6 +9,7 @@ use super::kv_transfer::KvTransferConfig;
 use super::metrics::MetricsSettings;
 use super::otel::TracingSettings;
 use super::parsers::ParserSettings;
+use super::reasoning::ReasoningSettings;
 use super::structured::StructuredOutputSettings;
 use super::transport::TransportSettings;
 use crate::model::{GenerationSource, HubOptions, LoadFormat};
@@ -155,6 +156,9 @@ pub struct FrontendSettings {
     /// `None` asks the template.
     pub anthropic_disabled_thinking_effort: Option<ReasoningEffort>,
     pub parsers: ParserSettings,
+    pub reasoning: ReasoningSettings,
+    /// VLLM_ENFORCE_STRICT_TOOL_CALLING.
+    pub strict_tool_calls: bool,
     pub exclude_tools_when_tool_choice_none: bool,
     pub trust_request_chat_template: bool,
     /// `None` reads it off the template.
@@ -174,6 +178,8 @@ pub struct FrontendSettings {
     pub request_bounds: RequestBounds,
     pub enable_scale_out: bool,
     pub dev_mode: bool,
+    /// VLLM_ALLOW_RUNTIME_LORA_UPDATING.
+    pub updates_adapters: bool,
     /// How much memory stored responses may take; `None` stores none.
     pub responses_store_bytes: Option<usize>,
     pub skip_model_name_validation: bool,
@@ -226,6 +232,8 @@ pub enum LogFormat {
     Text,
     /// One object a line.
     Json,
+    /// The same as vLLM writes it, with the names of Python's log records.
+    PythonJson,
 }
 
 impl LogFormat {

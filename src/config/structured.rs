@@ -3,6 +3,7 @@
 use super::grammar::Raw;
 use super::value::Value;
 use serde_json::{Map, Value as Json};
+use std::time::Duration;
 
 const FLAG: &str = "argument --structured-outputs-config";
 const FIELDS: [&str; 6] = [
@@ -24,6 +25,8 @@ pub struct StructuredOutputSettings {
     pub disable_additional_properties: bool,
     /// Grammars rule reasoning too.
     pub enable_in_reasoning: bool,
+    /// How long a pattern may take to compile; `None`: for ever.
+    pub regex_time_limit: Option<Duration>,
 }
 
 /// Reads the flag, with vLLM's checks.
@@ -69,6 +72,7 @@ fn settings(
         disable_any_whitespace: flag("disable_any_whitespace")?,
         disable_additional_properties: flag("disable_additional_properties")?,
         enable_in_reasoning: flag("enable_in_reasoning")?,
+        regex_time_limit: None,
     };
     if settings.disable_any_whitespace && !["xgrammar", "guidance"].contains(&backend) {
         let message =

@@ -17,7 +17,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
-/// A grammar gets so long to compile. llguidance's own limits end it sooner in all cases known.
+/// A grammar gets so long to compile, but for patterns, whose limit operators may set. llguidance's
+/// own limits end it sooner in all cases known.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// llguidance descends into a grammar by recursion. Only what is used of it costs memory.
 const STACK: usize = 256 << 20;
@@ -93,6 +94,8 @@ struct Shared {
     factory: OnceLock<Result<ParserFactory, String>>,
     cache: Mutex<Cache>,
     time_limit: Duration,
+    /// Of patterns; `None`: for ever.
+    regex_limit: Option<Duration>,
     /// Bounds how many are compiled at a time.
     places: Arc<Semaphore>,
     /// Bounds how many more may go on beyond their time, so that these do not keep the places.
@@ -132,10 +135,19 @@ impl Grammars {
             factory: OnceLock::new(),
             cache: Mutex::default(),
             time_limit: bounds.time,
+            regex_limit: Some(bounds.time),
             places: Arc::new(Semaphore::new(bounds.places)),
             late: Arc::new(Semaphore::new(bounds.late)),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// With another limit of time for patterns; `None`: for ever. Before the first grammar.
+    pub fn with_regex_limit(mut self, limit: Option<Duration>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.regex_limit = limit;
+        }
+        self
     }
 
     /// The grammar, if it was compiled lately.
@@ -168,18 +180,39 @@ impl Shared {
         place: OwnedSemaphorePermit,
     ) -> Result<CompiledGrammar, GrammarError> {
         let (sender, mut receiver) = oneshot::channel();
+        let (limit, refusal) = self.time_for(&spec);
         let (key, shared) = (key(&spec), self.clone());
         let work = move || drop(sender.send(shared.compile(&spec)));
         let thread = Builder::new().name("grammar".to_owned()).stack_size(STACK);
         thread.spawn(work).map_err(GrammarError::refused)?;
-        if let Ok(grammar) = timeout(self.time_limit, &mut receiver).await {
+        let done = match limit {
+            Some(limit) => timeout(limit, &mut receiver).await.ok(),
+            None => Some((&mut receiver).await),
+        };
+        if let Some(grammar) = done {
             let grammar = grammar.map_err(|_| failed())??;
             self.cache().insert(key, grammar.clone());
             return Ok(grammar);
         }
-        let limit = self.time_limit.as_secs_f32();
         tokio::spawn(self.await_late(key, place, receiver));
-        Err(GrammarError::refused(format!("compiling took more than {limit} s")))
+        Err(refusal)
+    }
+
+    /// How long a grammar may take, and what is said when it takes longer.
+    fn time_for(&self, spec: &GrammarSpec) -> (Option<Duration>, GrammarError) {
+        let GrammarSpec::Regex(pattern) = spec else {
+            let limit = self.time_limit.as_secs_f32();
+            let refusal = GrammarError::refused(format!("compiling took more than {limit} s"));
+            return (Some(self.time_limit), refusal);
+        };
+        let limit = self.regex_limit.unwrap_or_default().as_secs();
+        let shown: String = pattern.chars().take(200).collect();
+        let refusal = GrammarError::said(format!(
+            "Failed to transform regex into a grammar: Regex compilation timed out after {limit}s. \
+             The pattern may be too complex or contain constructs that cause exponential \
+             state-space explosion (e.g. nested quantifiers). Pattern: {shown}"
+        ));
+        (self.regex_limit, refusal)
     }
 
     /// Waits for a compiler that is late. Its place is for others as soon as there is another one

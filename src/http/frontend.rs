@@ -5,9 +5,12 @@ use super::decisions::ReplyLabels;
 use super::in_flight::InFlight;
 use super::json::str_repr;
 use super::messages;
+use super::reasoning;
 use super::request::{GenerateFields, Limits};
 use super::responses::Store;
-use crate::config::{CorsSettings, Docs, RequestLogSettings, TransportLimits, VLLM_VERSION};
+use crate::config::{
+    CorsSettings, Docs, ReasoningSettings, RequestLogSettings, TransportLimits, VLLM_VERSION,
+};
 use crate::engine::EngineHandle;
 use crate::error::ApiError;
 use crate::grammar::{Grammars, JsonOptions};
@@ -58,6 +61,8 @@ pub struct Options {
     pub enable_scale_out: bool,
     /// Endpoints for developers: VLLM_SERVER_DEV_MODE.
     pub dev_mode: bool,
+    /// There are the endpoints that load adapters, though nothing to load.
+    pub updates_adapters: bool,
     /// What `/server_info` tells.
     pub server_info: ServerInfo,
     /// What `/tokenizer_info` tells; `None`: there is no such endpoint.
@@ -82,8 +87,15 @@ pub struct Options {
     pub anthropic_disabled_thinking_effort: Option<ReasoningEffort>,
     /// See [`system_fingerprint`].
     pub system_fingerprint: Option<String>,
+    /// Of reasoning, in place of the parser's.
+    pub reasoning_texts: ReasoningSettings,
     /// How JSON is written where a grammar asks for it.
     pub json: JsonOptions,
+    /// How long a pattern may take to compile; `None`: for ever.
+    pub regex_time_limit: Option<Duration>,
+    /// Calls of tools that a model is free to make are held to a schema too, where that is asked
+    /// for.
+    pub constrains_free_calls: bool,
     /// Grammars rule from the first token on, reasoning or not.
     pub grammars_in_reasoning: bool,
     pub tool_strict_level: ToolStrictLevel,
@@ -139,6 +151,7 @@ impl Options {
             skip_model_name_validation: false,
             enable_scale_out: false,
             dev_mode: false,
+            updates_adapters: false,
             server_info: ServerInfo::default(),
             tokenizer_info: None,
             responses_store_bytes: None,
@@ -151,7 +164,10 @@ impl Options {
             response_role: "assistant".to_owned(),
             anthropic_disabled_thinking_effort: None,
             system_fingerprint: None,
+            reasoning_texts: ReasoningSettings::default(),
             json: JsonOptions::default(),
+            regex_time_limit: Some(Duration::from_secs(5)),
+            constrains_free_calls: true,
             grammars_in_reasoning: false,
             tool_strict_level: ToolStrictLevel::Auto,
             stream_interval: 1,
@@ -257,8 +273,9 @@ impl Frontend {
             model: str_repr(&options.model_root),
             why,
         })?;
-        options.limits.think_tokens = parsers.as_ref().and_then(Parsers::think_tokens);
-        let grammars = grammars(&encoder, tokenizer.eos, options.json);
+        options.limits.reasoning = reasoning::marks(&options, tokenizer).map(Arc::new);
+        let grammars = grammars(&encoder, tokenizer.eos, options.json)
+            .with_regex_limit(options.regex_time_limit);
         Ok(Self {
             key_digests: options.api_keys.iter().map(digest).collect(),
             encoder,

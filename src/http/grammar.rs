@@ -69,6 +69,7 @@ impl Frontend {
             return Ok(None);
         };
         let calls = match &request.tool_choice {
+            ToolChoice::Auto if !self.options.constrains_free_calls => return Ok(None),
             ToolChoice::Auto => ToolCalls::Auto,
             ToolChoice::Required => ToolCalls::Required,
             ToolChoice::Named(name) => ToolCalls::Named(name),

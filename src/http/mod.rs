@@ -6,6 +6,7 @@
 //! writes the replies; streamed ones are written by `sse` while the tokens come.
 
 mod account;
+mod adapters;
 mod arguments;
 mod beam;
 mod body;
@@ -38,6 +39,7 @@ mod metrics;
 mod models;
 mod operations;
 mod prompt;
+mod reasoning;
 mod render;
 mod reply;
 mod request;

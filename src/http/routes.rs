@@ -12,8 +12,8 @@ use super::guard::LoadGuard;
 use super::headers::REQUEST_ID;
 use super::keep_alive::keep_alive;
 use super::{
-    body, chat, completions, decisions, derender, elastic, generate, guard, invocations, messages,
-    metrics, models, operations, render, reply, respond, responses, scoring, tokenize,
+    adapters, body, chat, completions, decisions, derender, elastic, generate, guard, invocations,
+    messages, metrics, models, operations, render, reply, respond, responses, scoring, tokenize,
 };
 use crate::error::ApiError;
 use axum::body::{Body, Bytes};
@@ -62,7 +62,9 @@ fn all() -> impl Iterator<Item = Route> {
         developer.map(|(path, methods, one)| (*path, *methods, Endpoint::Developer(*one)));
     let stored = responses::ROUTES.into_iter();
     let stored = stored.map(|(path, methods, one)| (path, methods, Endpoint::Stored(one)));
-    ROUTES.iter().copied().chain(stored).chain(developer)
+    let adapters = adapters::ROUTES.into_iter();
+    let adapters = adapters.map(|(path, methods, one)| (path, methods, Endpoint::Adapters(one)));
+    ROUTES.iter().copied().chain(stored).chain(developer).chain(adapters)
 }
 
 /// Whether there is an endpoint for the method at the path.
@@ -76,6 +78,9 @@ fn find(frontend: &Frontend, path: &str, method: &Method) -> Option<Route> {
     let fixed = all().find(|(known, ..)| *known == path);
     let stored = responses::route(path);
     let stored = stored.map(|(_, (path, methods, one))| (path, methods, Endpoint::Stored(one)));
+    let named = adapters::route(path);
+    let named = named.map(|(_, (path, methods, one))| (path, methods, Endpoint::Adapters(one)));
+    let stored = stored.or(named);
     let takes = |(_, methods, _): &Route| methods.contains(method);
     let found = fixed.filter(takes).or(stored.filter(takes)).or(fixed).or(stored);
     found.filter(|(_, _, endpoint)| is_shown(frontend, *endpoint))
@@ -85,6 +90,7 @@ fn is_shown(frontend: &Frontend, endpoint: Endpoint) -> bool {
     match endpoint {
         Endpoint::TokenizerInfo => frontend.options.tokenizer_info.is_some(),
         Endpoint::Developer(_) => frontend.options.dev_mode,
+        Endpoint::Adapters(_) => frontend.options.updates_adapters,
         Endpoint::Docs(page) => page.is_shown(frontend.options.docs),
         _ => true,
     }
@@ -292,7 +298,10 @@ where
             let asked = Asked { query: uri.query(), headers: &headers, body: &body };
             developer::answer(&frontend, endpoint, asked).await
         }
-        Generate => Ok(kept(generate::create(frontend, call, headers, &body).await?, load)),
+        Endpoint::Adapters(asked) => {
+            let path = path(&frontend, uri.path());
+            adapters::answer(&frontend, asked, path, &headers, &body)
+        }
         AbortRequests => generate::abort_requests(&frontend, &body),
         DerenderChat => blocking(body.len(), || derender::chat(&frontend, &headers, &body)),
         DerenderCompletions => {
@@ -301,6 +310,7 @@ where
         Decisions => decisions::create(&frontend, call, &headers, &body).await,
         Scoring => scoring::create(&frontend, call, &headers, &body).await,
         // No comments keep these streams alive, as in vLLM.
+        Generate => Ok(guard::hold(generate::create(frontend, call, headers, &body).await?, load)),
         Messages => Ok(guard::hold(messages::create(frontend, call, headers, &body).await?, load)),
         Responses => {
             Ok(guard::hold(responses::create(frontend, call, headers, &body).await?, load))

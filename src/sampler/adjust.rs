@@ -94,12 +94,15 @@ fn penalise(params: &SamplingParams, state: &SamplerState, logits: &mut [f32]) {
 mod tests {
     use super::super::Sampler;
     use super::*;
-    use crate::types::ThinkingBudget;
+    use crate::types::{ReasoningMarks, ThinkingBudget};
+    use std::sync::Arc;
 
     #[test]
     fn reasoning_ends_with_its_budget() {
         let (start, end) = (5, 6);
-        let budget = |tokens| Some(ThinkingBudget { tokens, start, end });
+        let (mark, ends) = (vec![start], vec![end]);
+        let marks = Arc::new(ReasoningMarks { start: mark, forced: ends.clone(), end: ends });
+        let budget = |tokens| Some(ThinkingBudget { tokens, marks: marks.clone() });
         let forced = |tokens, prompt: &[Token], output: &[Token], temperature| {
             let params = SamplingParams {
                 thinking_budget: budget(tokens),

@@ -22,6 +22,7 @@ mod math;
 mod noise;
 mod select;
 mod state;
+mod thinking;
 
 pub use mask::keep_masked;
 pub use state::SamplerState;

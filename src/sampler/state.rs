@@ -1,6 +1,7 @@
 //! What one generation carries from token to token.
 
-use crate::types::{SamplingParams, ThinkingBudget, Token};
+use super::thinking::Thinking;
+use crate::types::{SamplingParams, Token};
 use std::collections::HashMap;
 
 /// The sampler's memory of one generation. It lives with the request, so a preemption loses
@@ -14,9 +15,8 @@ pub struct SamplerState {
     pub(super) seen: HashMap<Token, Seen>,
     /// Which tokens a penalty looks at.
     counts_output: bool,
-    budget: Option<ThinkingBudget>,
-    /// Tokens since reasoning started, while it goes on; only with a budget for it.
-    thinking: Option<u32>,
+    /// With a budget for reasoning.
+    thinking: Option<Thinking>,
 }
 
 /// How often a token was generated; tokens of the prompt alone have a count of 0.
@@ -35,20 +35,15 @@ impl SamplerState {
         if repetition {
             seen.extend(prompt.iter().copied().filter(known).map(|t| (t, Seen::default())));
         }
-        let mut state = Self {
+        Self {
             seed: params.seed.map_or(drawn_seed, |seed| seed as u64),
             prompt_len: prompt.len(),
             seen,
             counts_output: repetition
                 || params.frequency_penalty != 0.0
                 || params.presence_penalty != 0.0,
-            budget: params.thinking_budget,
-            thinking: None,
-        };
-        if params.thinking_budget.is_some() {
-            prompt.iter().for_each(|token| state.think(*token));
+            thinking: params.thinking_budget.clone().map(|budget| Thinking::new(budget, prompt)),
         }
-        state
     }
 
     /// The state of the `number`th generation of one prompt: each draws otherwise.
@@ -61,23 +56,14 @@ impl SamplerState {
         if self.counts_output {
             self.seen.entry(token).or_default().generated += 1;
         }
-        self.think(token);
-    }
-
-    /// Follows reasoning, when there is a budget for it.
-    fn think(&mut self, token: Token) {
-        let Some(budget) = self.budget else { return };
-        self.thinking = match token {
-            token if token == budget.start => Some(0),
-            token if token == budget.end => None,
-            _ => self.thinking.map(|count| count.saturating_add(1)),
-        };
+        if let Some(thinking) = &mut self.thinking {
+            thinking.push(token);
+        }
     }
 
     /// The token that has to come now, because all that may be thought has been.
     pub(super) fn forced(&self) -> Option<Token> {
-        let budget = self.budget?;
-        self.thinking.filter(|count| *count >= budget.tokens).map(|_| budget.end)
+        self.thinking.as_ref()?.forced()
     }
 
     /// The position in the sequence of the last token before the one to sample, which is what

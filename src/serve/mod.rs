@@ -62,6 +62,12 @@ fn start(settings: Settings) -> Result<Ended, String> {
     log::info!("glassbox {} answers as vLLM {VLLM_VERSION}", env!("CARGO_PKG_VERSION"));
     log::info!("non-default args: {}", settings.non_default_args);
     files::raise_limit();
+    if settings.frontend.updates_adapters {
+        log::warn!(
+            "LoRA dynamic loading & unloading is enabled in the API server. This should ONLY be \
+             used for local development!"
+        );
+    }
     for idle in &settings.idle {
         log::warn!("{idle}");
     }
@@ -219,7 +225,7 @@ fn options(settings: &Settings, model: &Model, sizes: &Sizes) -> http::Options {
         max_model_len: sizes.kv.max_model_len as u32,
         vocab_size: model.config.dims.vocab as u32,
         max_logprobs: settings.model.max_logprobs.map_or(-1, i64::from),
-        think_tokens: None,
+        reasoning: None,
     };
     let config = [settings.model.model.as_str(), &settings.non_default_args];
     let fingerprint = http::system_fingerprint(&config);
@@ -235,6 +241,7 @@ fn options(settings: &Settings, model: &Model, sizes: &Sizes) -> http::Options {
         enable_force_include_usage: from.force_include_usage,
         enable_scale_out: from.enable_scale_out,
         dev_mode: from.dev_mode,
+        updates_adapters: from.updates_adapters,
         responses_store_bytes: from.responses_store_bytes,
         skip_model_name_validation: from.skip_model_name_validation,
         enable_server_load_tracking: from.server_load_tracking,
@@ -253,6 +260,9 @@ fn options(settings: &Settings, model: &Model, sizes: &Sizes) -> http::Options {
         exclude_tools_when_tool_choice_none: from.exclude_tools_when_tool_choice_none,
         trust_request_chat_template: from.trust_request_chat_template,
         reasoning_format: from.parsers.reasoning,
+        reasoning_texts: from.reasoning.clone(),
+        constrains_free_calls: from.strict_tool_calls,
+        regex_time_limit: settings.structured_output.regex_time_limit,
         tool_format: from.parsers.tools,
         tool_strict_level: from.parsers.tool_strict_level,
         grammars_in_reasoning: settings.structured_output.enable_in_reasoning,

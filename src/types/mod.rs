@@ -20,7 +20,7 @@ pub use constraint::TokenConstraint;
 pub use histogram::{Bucket, Exemplar, Histogram, SpanRef};
 pub use kv_event::{BlockHash, KvEvent, KvEventBatch, KvEventSink, LoraTag, StoredBlocks};
 pub use output::{Finish, FinishReason, Generated, PromptLogprobs, StopReason, TokenLogprobs};
-pub use sampling::{LogprobsMode, Repetition, SamplingParams, ThinkingBudget};
+pub use sampling::{LogprobsMode, ReasoningMarks, Repetition, SamplingParams, ThinkingBudget};
 pub use timeline::{
     Interval, PHASES, Phase, PhaseTimes, SharedTimeline, StepEvent, StepLog, Timeline,
     TimelineRoom, WaitReason, Waits,

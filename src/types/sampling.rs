@@ -115,12 +115,26 @@ pub struct SamplingParams {
     pub skip_reading_prefix_cache: bool,
 }
 
-/// How many tokens of reasoning there may be between the tokens that start and end it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How many tokens of reasoning there may be between what starts and what ends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThinkingBudget {
     pub tokens: u32,
-    pub start: Token,
-    pub end: Token,
+    pub marks: Arc<ReasoningMarks>,
+}
+
+/// What starts reasoning, what ends it, and what is forced on it when it has to end. None is empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReasoningMarks {
+    pub start: Vec<Token>,
+    pub end: Vec<Token>,
+    pub forced: Vec<Token>,
+}
+
+impl ReasoningMarks {
+    /// Tokens of the longest one.
+    pub fn longest(&self) -> usize {
+        self.start.len().max(self.end.len()).max(self.forced.len())
+    }
 }
 
 impl SamplingParams {

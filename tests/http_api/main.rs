@@ -1,5 +1,6 @@
 //! The HTTP face over real sockets, with the simulated device behind it.
 
+mod adapters;
 mod bad_input;
 // The telemetry tests use more of it.
 #[allow(dead_code)]
@@ -18,6 +19,7 @@ mod responses;
 mod scripted;
 mod structured;
 mod support;
+mod thinking;
 mod tls;
 mod tokens;
 mod traces;

@@ -94,6 +94,7 @@ fn a_pause_aborts_and_holds() {
     let running = begin(&server, "/v1/completions", ENDLESS);
     post(&server, "/pause");
     assert_eq!(finish_reason(running), "abort");
+    wait_until("it is gone", || server.engine.status().gauges.running.load(Relaxed) == 0);
     let held = begin(&server, "/v1/completions", SHORT);
     let before = steps(&server);
     assert_eq!(server.get("/is_paused").json(), json!({"is_paused": true}));

@@ -277,3 +277,23 @@ fn forced_calls(server: &Server) {
         }
     }
 }
+
+#[test]
+fn free_calls_may_be_left_free() {
+    for constrains in [true, false] {
+        let server = server(|options| {
+            options.tool_format = Some(ToolFormat::Hermes);
+            options.constrains_free_calls = constrains;
+        });
+        let id = json!({"prompt": "<tool_call>", "add_special_tokens": false});
+        let id = server.post("/tokenize", &id.to_string()).json()["tokens"][0].to_string();
+        let function = json!({"name": "one", "strict": true, "parameters": {"type": "object",
+            "properties": {"unit": {"enum": ["c", "f"]}}, "required": ["unit"]}});
+        // The device would open calls for ever.
+        let members = json!({"tools": [{"type": "function", "function": function}],
+            "logit_bias": {id: 100}, "temperature": 0, "max_tokens": 60});
+        let body = chat(&server, members).json();
+        let text = body["choices"][0]["message"].to_string();
+        assert_eq!(text.contains("unit"), constrains, "{body}");
+    }
+}

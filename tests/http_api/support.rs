@@ -52,7 +52,7 @@ impl Default for Setup {
             max_model_len: MAX_MODEL_LEN,
             vocab_size: VOCAB_SIZE,
             max_logprobs: 20,
-            think_tokens: None,
+            reasoning: None,
         };
         let options = Options {
             served_model_names: vec!["qwen3-tiny".into(), "alias-b".into()],

@@ -90,3 +90,22 @@ fn requests_end_by_their_name() {
     assert_eq!(ends.count(), 2);
     server.wait_until_idle();
 }
+
+#[test]
+fn only_completions_and_chats_are_kept_alive() {
+    let mut setup = scaling_out();
+    setup.step_time = Duration::from_millis(40);
+    setup.options.sse_keep_alive = Some(Duration::from_millis(1));
+    let server = start(setup);
+    let tokens = json!({"token_ids": [51], "sampling_params": {"max_tokens": 3}, "stream": true});
+    let text = json!({"prompt": "a", "max_tokens": 3, "stream": true});
+    for (path, body, is_kept) in [
+        ("/v1/completions", &text, true),
+        ("/invocations", &text, true),
+        (GENERATE, &tokens, false),
+    ] {
+        let reply = server.post(path, &body.to_string());
+        assert_eq!(reply.status, 200, "{reply:?}");
+        assert_eq!(reply.body.contains(": keep-alive"), is_kept, "{path}: {}", reply.body);
+    }
+}

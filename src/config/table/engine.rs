@@ -129,7 +129,9 @@ pub(super) const VLLM: &[Flag] = &[
     hint("--compilation-config", Json, NONE, KERNELS).also(&["-cc"]),
     hint("--attention-config", Json, NONE, KERNELS).also(&["-ac"]),
     later("--engram-config", Json, NONE, OTHER_MODELS).optional(),
-    later("--reasoning-config", Json, NONE, NOT_YET).optional(),
+    flag("--reasoning-config", Json, NONE).optional().help(
+        "What starts reasoning, and what ends it over its budget: reasoning_start_str, _end_str.",
+    ),
     hint("--kernel-config", Json, NONE, KERNELS),
     hint("--additional-config", Json, NONE, PYTHON),
     flag("--structured-outputs-config", Json, NONE).help(

@@ -4,7 +4,8 @@ use super::Kind::*;
 use super::*;
 
 pub(super) const LOGGING: &[Flag] = &[
-    later("--logging-config", Json, NONE, NOT_YET),
+    flag("--logging-config", Json, NONE)
+        .help("How to log: log_level, formatter (text or json), configure_logging."),
     flag("--log-level", Text, NONE)
         .choices(&["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET"])
         .help("The least severe level that is logged."),

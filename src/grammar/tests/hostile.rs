@@ -208,3 +208,16 @@ fn compilers_that_do_not_end_are_bounded() {
         }
     });
 }
+
+#[test]
+fn patterns_have_a_limit_of_their_own() {
+    let hurried = || grammars().with_regex_limit(Some(Duration::ZERO));
+    let error = compile(&hurried(), GrammarSpec::Regex("é".repeat(300))).err().expect("too slow");
+    let message = "Failed to transform regex into a grammar: Regex compilation timed out after 0s. \
+                   The pattern may be too complex or contain constructs that cause exponential \
+                   state-space explosion (e.g. nested quantifiers). Pattern: ";
+    assert_eq!(error.to_string(), message.to_owned() + &"é".repeat(200));
+    assert!(compile(&hurried(), GrammarSpec::Choice(vec!["a".to_owned()])).is_ok());
+    let patient = grammars().with_regex_limit(None);
+    assert!(compile(&patient, GrammarSpec::Regex("a+".to_owned())).is_ok());
+}

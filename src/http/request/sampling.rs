@@ -20,7 +20,7 @@ use crate::error::ApiError;
 use crate::grammar::GrammarSpec;
 use crate::model::GenerationDefaults;
 use crate::text::StopTexts;
-use crate::types::{Repetition, SamplingParams, Token};
+use crate::types::{ReasoningMarks, Repetition, SamplingParams, Token};
 use indexmap::{IndexMap, IndexSet};
 use rendered::extra_args;
 use serde_json::{Map, Value};
@@ -31,15 +31,15 @@ use std::sync::Arc;
 const MIN_TEMPERATURE: f64 = 0.01;
 
 /// What bounds the parameters of every request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub max_model_len: u32,
     /// Logits in a row.
     pub vocab_size: u32,
     /// `--max-logprobs`; -1 is the whole vocabulary.
     pub max_logprobs: i64,
-    /// The tokens that start and end reasoning; `None` without a parser of it.
-    pub think_tokens: Option<(Token, Token)>,
+    /// What starts and ends reasoning; `None` when nobody has said.
+    pub reasoning: Option<Arc<ReasoningMarks>>,
 }
 
 /// The sampling fields of a request, each as given.

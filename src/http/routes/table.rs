@@ -1,5 +1,6 @@
 //! Which paths there are.
 
+use super::super::adapters::Adapters;
 use super::super::developer::Developer;
 use super::super::docs::Page;
 use super::super::responses::Stored;
@@ -39,6 +40,7 @@ pub enum Endpoint {
     ScaleElasticEp,
     IsScalingElasticEp,
     Developer(Developer),
+    Adapters(Adapters),
 }
 
 impl Endpoint {

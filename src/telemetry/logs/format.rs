@@ -2,6 +2,7 @@
 
 use super::{ACCESS, SERVER};
 use crate::config::LogFormat;
+use crate::types::json::dumps_str;
 use log::kv::{self, Key, Value, VisitSource};
 use log::{Level, Record};
 use serde_json::{Map, Value as Json};
@@ -33,9 +34,11 @@ impl Format {
     pub fn record(&self, record: &Record, time: Duration) -> String {
         match self.kind {
             LogFormat::Json => self.object(record, time),
-            LogFormat::Text if record.target() == ACCESS => self.server_line(record, true),
-            LogFormat::Text if record.target() == SERVER => self.server_line(record, false),
+            // Lines of the HTTP server stay as they are, as in vLLM.
+            _ if record.target() == ACCESS => self.server_line(record, true),
+            _ if record.target() == SERVER => self.server_line(record, false),
             LogFormat::Text => self.line(record, time),
+            LogFormat::PythonJson => self.python_object(record, time),
         }
     }
 
@@ -95,6 +98,36 @@ impl Format {
         }
     }
 
+    /// The same with the members, the times and the spaces of Python's JSON formatter.
+    fn python_object(&self, record: &Record, time: Duration) -> String {
+        let level = match record.level() {
+            Level::Error => "ERROR",
+            Level::Warn => "WARNING",
+            Level::Info => "INFO",
+            Level::Debug | Level::Trace => "DEBUG",
+        };
+        let t = broken_down(time, libc::localtime_r);
+        let (year, month, day) = (t.tm_year + 1900, t.tm_mon + 1, t.tm_mday);
+        let (hour, minute, second, millis) = (t.tm_hour, t.tm_min, t.tm_sec, time.subsec_millis());
+        let mut line = format!(
+            "{{\"asctime\": \"{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02},\
+             {millis:03}\", \"levelname\": \"{level}\", \"name\": "
+        );
+        dumps_str(&mut line, &logger_name(record.target()));
+        // Writing to a string cannot fail.
+        let _ = write!(line, ", \"processName\": \"MainProcess\", \"process\": {}", self.pid);
+        line.push_str(", \"message\": ");
+        dumps_str(&mut line, &record.args().to_string());
+        line.push_str(", \"vllm_process_name\": \"APIServer\"");
+        for (key, value) in keys(record) {
+            line.push_str(", ");
+            dumps_str(&mut line, &key);
+            line.push_str(": ");
+            dumps_str(&mut line, &value);
+        }
+        line + "}\n"
+    }
+
     /// One object on one line, whatever the message holds.
     fn object(&self, record: &Record, time: Duration) -> String {
         let level = match record.level() {
@@ -121,6 +154,14 @@ impl Format {
         line.push('\n');
         line
     }
+}
+
+/// `vllm.http.server` for `glassbox::http::server`: programs look for vLLM's loggers.
+fn logger_name(target: &str) -> String {
+    let rest =
+        target.strip_prefix("glassbox").filter(|rest| rest.is_empty() || rest.starts_with(':'));
+    let name = rest.map_or_else(|| target.to_owned(), |rest| format!("vllm{rest}"));
+    name.replace("::", ".")
 }
 
 fn below_src(file: &str) -> &str {

@@ -189,3 +189,22 @@ fn a_stuck_output_never_blocks_and_losses_are_said() {
     assert_eq!(written + lost, QUEUE + 100);
     assert_eq!(lines_lost() - before, lost as u64);
 }
+
+#[test]
+fn json_of_vllm_has_the_members_of_its_formatter() {
+    let format = Format { kind: LogFormat::PythonJson, ..PLAIN };
+    let line = write(&format, "glassbox::http::server", Level::Warn, &CALL, "hé \"x\"\nsecond");
+    let (head, rest) = line.split_once(", \"levelname\"").expect("a level");
+    // In local time.
+    let shape: String = head.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
+    assert_eq!(shape, r#"{"asctime": "9999-99-99 99:99:99,999""#);
+    assert!(head.ends_with(",000\""), "{head}");
+    let wanted = r#": "WARNING", "name": "vllm.http.server", "processName": "MainProcess", "#
+        .to_owned()
+        + r#""process": 7, "message": "h\u00e9 \"x\"\nsecond", "vllm_process_name": "APIServer", "#
+        + r#""request_id": "cmpl-1", "trace_id": "0af7"}"#
+        + "\n";
+    assert_eq!(rest, wanted);
+    // The server's lines stay uvicorn's.
+    assert_eq!(write(&format, SERVER, Level::Info, &[], "x"), "INFO:     x\n");
+}

@@ -191,12 +191,6 @@ impl Parsers {
         self.reasoning.is_some()
     }
 
-    /// The tokens that start and end reasoning, where a parser looks for it.
-    pub fn think_tokens(&self) -> Option<(Token, Token)> {
-        self.reasoning?;
-        self.marks.token(Mark::ThinkStart).zip(self.marks.token(Mark::ThinkEnd))
-    }
-
     /// Whether tags that are special tokens must stay in the text of an output.
     pub fn needs_special_tokens(&self, has_tools: bool, tools: ToolUse) -> bool {
         let reads_tools = match self.tools {

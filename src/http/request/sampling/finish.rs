@@ -79,13 +79,13 @@ impl SamplingFields {
 
     fn thinking_budget(&self, limits: &Limits) -> Result<Option<ThinkingBudget>, ApiError> {
         let Some(tokens) = self.thinking_token_budget else { return Ok(None) };
-        let (start, end) = limits.think_tokens.ok_or_else(|| {
+        let marks = limits.reasoning.clone().ok_or_else(|| {
             ApiError::bad_request(
                 "thinking_token_budget is set but reasoning_config is not configured. Please set \
                  --reasoning-parser and/or --reasoning-config to use thinking_token_budget.",
             )
         })?;
-        Ok(Some(ThinkingBudget { tokens, start, end }))
+        Ok(Some(ThinkingBudget { tokens, marks }))
     }
 
     fn check_logit_bias(&self, limits: &Limits) -> Result<(), ApiError> {
