@@ -6,7 +6,7 @@ mod files;
 mod observe;
 pub mod shutdown;
 
-use crate::config::{Fingerprint, Settings, StructuredOutputSettings, VLLM_VERSION};
+use crate::config::{Fingerprint, KvTransport, Settings, StructuredOutputSettings, VLLM_VERSION};
 use crate::engine::EngineHandle;
 use crate::events::Publisher;
 use crate::grammar::JsonOptions;
@@ -15,6 +15,7 @@ use crate::model::Model;
 use crate::telemetry::metrics::{Health, Metrics, MetricsConfig};
 use crate::telemetry::trace::Tracer;
 use crate::telemetry::{Startup, logs};
+use crate::transfer::nixl;
 use crate::transfer::stats::TransferStats;
 use crate::types::Clock;
 use build::{Engine, EngineThread, Sizes};
@@ -33,6 +34,10 @@ const SPANS_GRACE: Duration = Duration::from_secs(5);
 pub fn run(settings: Settings) -> ExitCode {
     for warning in &settings.warnings {
         eprintln!("{warning}");
+    }
+    if settings.kv_transfer.as_ref().is_some_and(|kv| kv.transport == KvTransport::Nixl) {
+        // SAFETY: this is the only thread as yet.
+        unsafe { nixl::set_environment() };
     }
     let log = match logs::init(&settings.logging) {
         Ok(log) => log,

@@ -103,6 +103,40 @@ fn reads_and_ends() {
     given_up(&mut d, &mut p);
     killed(&mut d, p);
     stopped();
+    bereaved();
+}
+
+/// D, in a process of its own: P's metadata, and the addresses of its regions.
+const READS_ON: &str = "GLASSBOX_TEST_READS_ON";
+
+/// Not a test of its own: a D that reads until it is killed, where [`bereaved`] starts it.
+#[test]
+fn reads_on() {
+    let Ok(text) = std::env::var(READS_ON) else { return };
+    let (metadata, regions) = text.split_once('|').expect("two lists");
+    let (metadata, regions) = crate::process::parse(metadata, regions, SHAPE);
+    let mut d = Host::nixl(SHAPE);
+    let peer = d.transport.connect(&metadata, &regions).expect("a peer");
+    loop {
+        d.read(peer, "d", &(0..64).collect::<Vec<_>>()).expect("a success");
+    }
+}
+
+/// P goes on when its D is killed amid a read.
+fn bereaved() {
+    let mut p = Process::start("nixl", SHAPE);
+    for _ in 0..3 {
+        let mut reader = again("nixl::reads_on");
+        let mut reader = reader.env(READS_ON, p.text()).spawn().expect("a process");
+        (0..3).for_each(|_| assert_eq!(p.heard(), "d:1"));
+        reader.kill().expect("it runs");
+        reader.wait().expect("it ends");
+    }
+    let mut d = Host::nixl(SHAPE);
+    let peer = d.transport.connect(&p.metadata, &p.regions).expect("a peer");
+    d.read(peer, "a", &(0..64).collect::<Vec<_>>()).expect("a success");
+    p.check(&d.memory);
+    while p.heard() != "a:1" {}
 }
 
 /// A peer that neither answers nor ends is given up, for good, and others are not.

@@ -31,6 +31,29 @@ pub fn again(test: &str) -> Command {
     command
 }
 
+/// Metadata and regions, out of lists of numbers.
+pub fn parse(metadata: &str, addresses: &str, shape: Shape) -> (Vec<u8>, Vec<KvRegion>) {
+    let number = |text: &str| text.parse::<u64>().expect("a number");
+    let Shape { blocks, block_len, .. } = shape;
+    let region = |address: &str| KvRegion {
+        address: number(address),
+        block_len,
+        stride: block_len,
+        num_blocks: blocks,
+    };
+    let metadata = metadata.split(' ').map(|byte| number(byte) as u8).collect();
+    (metadata, addresses.split(' ').map(region).collect())
+}
+
+/// The lists of numbers.
+fn words(metadata: &[u8], regions: &[KvRegion]) -> [String; 2] {
+    let join = |numbers: &mut dyn Iterator<Item = u64>| {
+        numbers.map(|number| number.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    let metadata = join(&mut metadata.iter().map(|&byte| byte.into()));
+    [metadata, join(&mut regions.iter().map(|region| region.address))]
+}
+
 impl Process {
     /// Grants all blocks to the request "a".
     pub fn start(transport: &str, shape: Shape) -> Self {
@@ -50,17 +73,8 @@ impl Process {
             metadata: Vec::new(),
             regions: Vec::new(),
         };
-        let number = |text: &str| text.parse().expect("a number");
-        let metadata = process.line("metadata ");
-        process.metadata = metadata.split(' ').map(|byte| number(byte) as u8).collect();
-        let addresses = process.line("regions ");
-        let region = |address: &str| KvRegion {
-            address: number(address),
-            block_len,
-            stride: block_len,
-            num_blocks: blocks,
-        };
-        process.regions = addresses.split(' ').map(region).collect();
+        let (metadata, regions) = (process.line("metadata "), process.line("regions "));
+        (process.metadata, process.regions) = parse(&metadata, &regions, shape);
         process
     }
 
@@ -79,6 +93,11 @@ impl Process {
     /// The next notification there.
     pub fn heard(&mut self) -> String {
         self.line("heard ")
+    }
+
+    /// Its metadata and regions, for [`parse`], with `|` between.
+    pub fn text(&self) -> String {
+        words(&self.metadata, &self.regions).join("|")
     }
 
     /// What its memory holds.
@@ -129,8 +148,8 @@ impl Drop for Process {
 #[test]
 fn is_a_peer() {
     let Ok(text) = std::env::var(PEER) else { return };
-    let words: Vec<&str> = text.split(' ').collect();
-    let [transport, regions, blocks, block_len] = words[..] else { panic!("{text}") };
+    let fields: Vec<&str> = text.split(' ').collect();
+    let [transport, regions, blocks, block_len] = fields[..] else { panic!("{text}") };
     let number = |text: &str| text.parse::<usize>().expect("a number");
     let shape = Shape::plain(number(regions), number(blocks), number(block_len));
     let mut host = match transport {
@@ -140,11 +159,7 @@ fn is_a_peer() {
     };
     host.memory.fill(SEED);
     host.grant("a", 0..shape.blocks as u32);
-    let words = |numbers: &mut dyn Iterator<Item = u64>| {
-        numbers.map(|number| number.to_string()).collect::<Vec<_>>().join(" ")
-    };
-    let metadata = words(&mut host.transport.metadata().iter().map(|&byte| byte.into()));
-    let addresses = words(&mut host.memory.regions().iter().map(|region| region.address));
+    let [metadata, addresses] = words(host.transport.metadata(), &host.memory.regions());
     println!("\nmetadata {metadata}\nregions {addresses}");
     // It ends with the process that started it, however that ends.
     std::thread::spawn(|| {

@@ -12,7 +12,7 @@ mod library;
 mod options;
 mod reader;
 
-pub use options::{ENVIRONMENT, NixlError, NixlOptions};
+pub use options::{NixlError, NixlOptions, set_environment};
 
 use super::transport::{
     BlockPair, PeerId, ReadId, Transport, TransportError, TransportEvent, Waker,

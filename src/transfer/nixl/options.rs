@@ -2,16 +2,30 @@
 
 use super::agent::{Agent, Failed};
 use super::library::Library;
+use crate::types::uuid4;
+use std::env;
 use std::ffi::CString;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 use thiserror::Error;
 
-/// What UCX is to be told before the library is opened, where the operator does not: without it
-/// UCX keeps memory that it should give back. Variables can only be set while the process has one
-/// thread, so whoever starts the process does it.
-pub const ENVIRONMENT: [(&str, &str); 1] = [("UCX_RCACHE_MAX_UNRELEASED", "1024")];
+/// What UCX is told before the library is opened: without it UCX keeps memory that it should give
+/// back.
+const ENVIRONMENT: [(&str, &str); 1] = [("UCX_RCACHE_MAX_UNRELEASED", "1024")];
+
+/// Sets what NIXL should find in the environment, where the operator does not.
+///
+/// # Safety
+/// The process has no other thread: variables cannot be set while others are read.
+pub unsafe fn set_environment() {
+    for (name, value) in ENVIRONMENT {
+        if env::var_os(name).is_none() {
+            // SAFETY: nobody else is there.
+            unsafe { env::set_var(name, value) };
+        }
+    }
+}
 
 /// How a [`NixlTransport`] is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,18 +70,7 @@ impl From<Failed> for NixlError {
     }
 }
 
-/// A random UUID, as vLLM names its agents.
-fn random_name() -> Result<String, NixlError> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|e| NixlError::Failed(e.to_string()))?;
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
-    Ok(parts.join("-"))
-}
-
-/// An agent with its backends.
+/// An agent with its backends, named as vLLM names its own.
 pub(super) fn agent(
     library: &'static Library,
     options: &NixlOptions,
@@ -76,5 +79,5 @@ pub(super) fn agent(
         Ok(count) if options.num_threads > 0 => vec![(c"num_threads", count)],
         _ => Vec::new(),
     };
-    Agent::new(library, &random_name()?, &options.backends, &parameters)
+    Agent::new(library, &uuid4(), &options.backends, &parameters)
 }

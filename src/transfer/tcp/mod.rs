@@ -87,8 +87,7 @@ impl TcpTransport {
     /// Listens, and serves the blocks of `memory` that are granted.
     pub fn new(memory: KvMemory, options: TcpOptions, waker: Waker) -> io::Result<Self> {
         let pool = Arc::new(Pool::new(memory)?);
-        let mut token = AgentToken::default();
-        getrandom::fill(&mut token).map_err(io::Error::other)?;
+        let token: AgentToken = rand::random();
         let listener = TcpListener::bind((options.host.as_str(), options.port))?;
         let addresses = interfaces::reachable(listener.local_addr()?)?;
         let metadata = Metadata { token, geometry: pool.geometry(), addresses }.encode();
