@@ -1,4 +1,5 @@
-//! What keeping to a grammar costs: compiling it, and a mask of the vocabulary for each token.
+//! What keeping to a grammar costs: compiling it, and a mask of the vocabulary for each token of a
+//! text, byte by byte.
 //!
 //! The vocabulary is that of qwen3-tiny, and one of Qwen3's size: a tokenizer.json named by
 //! GLASSBOX_TOKENIZER, or else pairs of the small one's tokens.
@@ -54,21 +55,26 @@ fn specs() -> Vec<(&'static str, GrammarSpec, &'static str)> {
         ("EBNF", GrammarSpec::Grammar(sums.to_owned()), "(12+345)-(6-(7+8))"),
         (
             "hermes calls",
-            calls(ToolFormat::Hermes),
+            calls(ToolFormat::Hermes, ToolCalls::Required),
             "<tool_call>\n{\"name\": \"get_time\", \"arguments\": {\"city\": \"Paris, France\", \
              \"days\": 12}}\n</tool_call>",
         ),
         (
             "XML calls",
-            calls(ToolFormat::Qwen3Xml),
+            calls(ToolFormat::Qwen3Xml, ToolCalls::Required),
             "<tool_call>\n<function=get_time>\n<parameter=city>\nParis, France\n</parameter>\n\
              <parameter=days>\n12\n</parameter>\n</function>\n</tool_call>",
+        ),
+        (
+            "text, calls",
+            calls(ToolFormat::Qwen3Xml, ToolCalls::Auto),
+            "There is nothing to call a tool for: 1 < 2, as \"everybody\" knows.",
         ),
     ]
 }
 
-/// Calls of one of three strict tools, in the form of a parser.
-fn calls(format: ToolFormat) -> GrammarSpec {
+/// Calls of three strict tools, in the form of a parser.
+fn calls(format: ToolFormat, calls: ToolCalls<'_>) -> GrammarSpec {
     let tool = |name: &str| {
         let properties = json!({"city": {"type": "string"}, "days": {"type": "integer"}});
         let parameters =
@@ -78,9 +84,8 @@ fn calls(format: ToolFormat) -> GrammarSpec {
     };
     let tools = ["get_weather", "get_time", "get_news"].map(tool);
     let level = ToolStrictLevel::Auto;
-    let asked =
-        ToolsAsked { format, tools: &tools, calls: ToolCalls::Required, single: true, level };
-    asked.grammar(None).expect("one name each").expect("calls that have to be made")
+    let asked = ToolsAsked { format, tools: &tools, calls, single: true, level };
+    asked.grammar(None).expect("one name each").expect("strict tools")
 }
 
 fn main() {
@@ -115,13 +120,15 @@ fn measure(name: &str, tokens: Vec<TokenBytes>) {
         let start = Instant::now();
         let grammar = runtime.block_on(grammars.compile(spec)).expect("valid");
         let compiled = start.elapsed();
-        let mut times: Vec<Duration> = Vec::new();
+        // The best of some runs at each place of the text: what else runs on the machine stays out.
+        let mut times = vec![Duration::MAX; text.len() + 1];
         for _ in 0..20 {
             let mut matcher = grammar.start(vec![eos], None);
-            for token in text.bytes().map(|byte| single[byte as usize]).chain([eos]) {
+            let tokens = text.bytes().map(|byte| single[byte as usize]).chain([eos]);
+            for (token, best) in tokens.zip(&mut times) {
                 let start = Instant::now();
                 matcher.prepare();
-                times.push(start.elapsed());
+                *best = start.elapsed().min(*best);
                 assert!(matcher.accept(token), "{kind}: {text}");
             }
         }
@@ -130,9 +137,8 @@ fn measure(name: &str, tokens: Vec<TokenBytes>) {
         let mean = times.iter().sum::<Duration>().as_secs_f64() * 1e6 / times.len() as f64;
         println!(
             "  {kind:12} compiled in {compiled:8.1?}; a mask: mean {mean:7.1} µs, median {:6.1}, \
-             p99 {:8.1}, worst {:8.1}",
+             worst {:8.1}",
             micros(times.len() / 2),
-            micros(times.len() * 99 / 100),
             micros(times.len() - 1),
         );
     }

@@ -147,7 +147,8 @@ impl Reader<'_> {
         match format.kind {
             "any_text" if is_bounded(&format) => Err(unsupported("a length of any_text")),
             "any_text" => {
-                Ok(Expr::Until { excludes: format.texts("excludes")?, ends: ends.to_vec() })
+                let excludes = format.texts("excludes")?;
+                Ok(Expr::Until { excludes, ends: ends.to_vec(), alone: false })
             }
             "triggered_tags" => self.triggered_tags(&format, Some(ends)),
             "dispatch" => self.dispatch(&format, Some(ends)),

@@ -122,7 +122,7 @@ def send(port, method, path, body=None, headers=None, timeout=120, host="127.0.0
     kind = reply["headers"].get("content-type", "")
     if kind.startswith("text/event-stream"):
         reply["events"] = events(raw)
-    elif kind.startswith("application/json"):
+    elif kind.startswith("application/json") and raw:
         reply["json"] = json.loads(raw)
     return reply
 

@@ -148,7 +148,8 @@ impl Dispatch {
     /// As an expression that ends with one of `ends`, if there are any.
     fn expr(self, ends: Option<&[String]>) -> Expr {
         let excludes = &self.excludes;
-        let until = |ends: Vec<String>| Expr::Until { excludes: excludes.clone(), ends };
+        let alone = self.rules.len() == 1 && ends.is_none();
+        let until = |ends| Expr::Until { excludes: excludes.clone(), ends, alone };
         // What begins a format is no text; so the text behind the last format has none of it.
         let tail = match ends {
             Some(ends) => until(ends.to_vec()),

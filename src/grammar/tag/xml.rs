@@ -153,7 +153,8 @@ impl<'a> Style<'a> {
         let mut open = vec![space()];
         open.extend_from_slice(begin);
         if values.iter().any(|value| matches!(value, Content::Free)) {
-            open.push(Expr::Until { excludes: Vec::new(), ends: vec![CLOSE.to_owned()] });
+            let ends = vec![CLOSE.to_owned()];
+            open.push(Expr::Until { excludes: Vec::new(), ends, alone: true });
             return Ok(Expr::Seq(open));
         }
         let is_regular = values.iter().all(|value| matches!(value, Content::Regular(_)));
