@@ -55,7 +55,7 @@ const REASONING: [&str; 38] = [
     "step3",
     "step3p5",
 ];
-const TOOLS: [&str; 53] = [
+const TOOLS: [&str; 54] = [
     "apertus",
     "cohere_command3",
     "cohere_command4",
@@ -72,6 +72,7 @@ const TOOLS: [&str; 53] = [
     "glm45",
     "glm47",
     "granite",
+    "granite-20b-fc",
     "granite4",
     "hermes",
     "hf",

@@ -6,6 +6,8 @@ use serde_json::{Map, Value as Json};
 use std::collections::BTreeSet;
 use table::{BENCHES, COMMANDS, Default, Flag, Kind};
 
+mod groups;
+
 const FLAGS: &str = include_str!("../../tests/data/cli/flags.json");
 const REPLIES: &str = include_str!("../../tests/data/cli/replies.jsonl");
 

@@ -58,6 +58,7 @@ def describe(action, group):
         "action": type(action).__name__,
         "nargs": action.nargs,
         "type": reader(action.type),
+        "metavar": action.metavar,
         "choices": [plain(choice) for choice in action.choices] if action.choices else None,
         "default": default,
     }

@@ -35,10 +35,6 @@ The other recordings, each with these flags and some more:
     python3 record.py 127.0.0.1:8391 parsed > parsed_hermes.jsonl
     python3 record.py 127.0.0.1:8391 parsed > parsed_xml.jsonl
 
-    --skip-tokenizer-init --enable-scale-out --enable-tokenizer-info-endpoint
-    --served-model-name tiny --max-model-len 512
-    python3 record.py 127.0.0.1:8391 no_tokenizer > no_tokenizer.jsonl
-
 Each line is a fact: what was sent, which status and body came back. `tests/http_api/golden.rs`
 sends the same bytes to Glassbox and compares. Replies that hold ids, times or generated text are
 compared by shape, the others byte for byte. `tests/serve/` compares text as well.
@@ -60,7 +56,6 @@ SETS = {
     "responses_store": ["responses_store"],
     "adapters": ["adapters"],
     "parsed": ["parsed_derender", "parsed_render"],
-    "no_tokenizer": ["no_tokenizer"],
     "messages": ["messages_bodies", "messages_chats", "messages_replies"],
 }
 
