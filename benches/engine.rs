@@ -3,7 +3,7 @@
 //! The real loop runs on the simulated backend, which computes one hash a token, so nearly all of
 //! the time is the engine's own. `cargo bench --bench engine`.
 
-use glassbox::engine::{Core, EngineConfig, Generation, NewRequest, PrefixCaching, Turn};
+use glassbox::engine::{Core, EngineConfig, Generation, NewRequest, PrefixCaching, Transfer, Turn};
 use glassbox::kv::BlockHasher;
 use glassbox::runner::Limits;
 use glassbox::runner::sim::{SimBackend, SimConfig};
@@ -53,6 +53,7 @@ fn engine(seqs: usize) -> (Core, Vec<Generation>) {
     let generations = (0..seqs)
         .map(|i| {
             let request = NewRequest {
+                transfer: Transfer::None,
                 constraint: None,
                 prompt: (0..PROMPT as u32).map(|t| t * 7 + i as u32).collect(),
                 params: Arc::new(SamplingParams::greedy(600)),

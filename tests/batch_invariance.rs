@@ -4,7 +4,9 @@
 //! The real engine loop and the CPU backend run seeded random schedules on a small random model;
 //! what each request gives in company is compared with what it gives alone.
 
-use glassbox::engine::{Core, EngineConfig, EngineHandle, Generation, NewRequest, PrefixCaching};
+use glassbox::engine::{
+    Core, EngineConfig, EngineHandle, Generation, NewRequest, PrefixCaching, Transfer,
+};
 use glassbox::model::{Dims, DummyWeights};
 use glassbox::runner::Limits;
 use glassbox::runner::cpu::{CpuBackend, Isa};
@@ -118,6 +120,7 @@ impl Ask {
         params.logprobs = Some(3);
         params.prompt_logprobs = self.prompt_logprobs.then_some(1);
         let request = NewRequest {
+            transfer: Transfer::None,
             constraint: None,
             prompt: Arc::from(self.prompt.as_slice()),
             params: Arc::new(params),
@@ -148,6 +151,7 @@ fn heard(generation: &mut Generation) -> Vec<String> {
                 let logprobs = logprobs.as_deref().map(bits);
                 said.push(format!("{token} {logprobs:?} {finish:?}"));
             }
+            Generated::Leased(_) => panic!("nothing is leased here"),
             Generated::End(finish) => panic!("ended by the engine: {finish:?}"),
         }
     }

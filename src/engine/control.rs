@@ -6,7 +6,7 @@
 //! too at level 2. It wakes part by part, and goes on once all parts are back.
 
 use super::core::{Core, in_use};
-use super::handle::NewRequest;
+use super::handle::{NewRequest, Transfer};
 use super::inbox::Message;
 use super::request::Request;
 use crate::runner::Parts;
@@ -118,10 +118,11 @@ impl Control {
 impl Core {
     /// Whether there is a step to make.
     pub(super) fn has_work(&self) -> bool {
-        self.control.state != State::HoldsAll && !self.scheduler.is_empty()
+        self.control.state != State::HoldsAll && self.scheduler.may_step() && !self.starved
     }
 
     pub(super) fn handle_message(&mut self, message: Message) {
+        self.starved = false;
         match message {
             Message::New { id, request, events } => self.add(id, *request, events),
             Message::Cancel(id) => {
@@ -144,6 +145,8 @@ impl Core {
                     }
                 }
             }
+            Message::Discard(id, remote) => self.discard(id, &Transfer::Pull(remote)),
+            Message::Transferred(event) => self.transferred(event),
             Message::Control(command) => self.command(command),
             Message::Stop => self.stopping = true,
         }
@@ -155,12 +158,17 @@ impl Core {
     fn take(&mut self, id: RequestId) -> Option<Request> {
         match self.slots.get(&id) {
             Some(&slot) => Some(self.remove(slot)),
-            None => self.control.forget(id),
+            None => {
+                let request = self.control.forget(id)?;
+                self.discard(id, request.transfer());
+                Some(request)
+            }
         }
     }
 
     pub(super) fn end_held(&mut self, reason: FinishReason) {
         for held in std::mem::take(&mut self.control.held) {
+            self.discard(held.id, held.request.transfer());
             held.request.send_end(reason);
             self.status.counters.count_finish(reason);
         }
@@ -200,9 +208,21 @@ impl Core {
         self.control.pausing.push(pausing);
     }
 
+    /// Whether nothing moves: no step is to be made, and what waits for blocks or for KV stands
+    /// still by order. Memory that is to be given back is nobody else's.
+    fn is_still(&self) -> bool {
+        let in_flight = match self.control.state {
+            State::HoldsAll => self.scheduler.num_pulling() > 0,
+            State::Running | State::HoldsNew => !self.scheduler.is_empty(),
+        };
+        let gives_back = self.control.pausing.iter().any(|pausing| pausing.clear_cache);
+        let held = gives_back && self.transfers.holds_any();
+        !in_flight && !held
+    }
+
     /// Completes pauses when nothing moves any more.
     pub(super) fn end_pauses(&mut self) {
-        if self.control.pausing.is_empty() || self.has_work() {
+        if self.control.pausing.is_empty() || !self.is_still() {
             return;
         }
         for Pausing { clear_cache, level, reply } in std::mem::take(&mut self.control.pausing) {

@@ -8,6 +8,7 @@ use super::observe::StepObserver;
 use super::request::Request;
 use super::sampling::{RowResult, Sampling, count_sample, prepare_masks, take_sample};
 use super::status::Status;
+use super::transfer::Transfers;
 use crate::kv::{BlockHasher, KvCache, Residency};
 use crate::runner::{Backend, BackendError, StepBatch, StepTiming};
 use crate::sampler::Sampler;
@@ -41,7 +42,7 @@ pub struct Core {
     inbox: Receiver<Message>,
     pub(super) clock: Clock,
     /// What has held up the queue since the start.
-    waits: Waits,
+    pub(super) waits: Waits,
     pub(super) status: Arc<Status>,
     pub(super) scheduler: Scheduler,
     pub(super) kv: KvCache,
@@ -55,10 +56,15 @@ pub struct Core {
     batch: StepBatch,
     /// Results of the step, in the order of its rows.
     results: Vec<RowResult>,
+    /// Slots of requests that ended with the step.
+    over: Vec<Slot>,
     /// New requests end at once with `abort`.
     pub(super) aborting: bool,
     pub(super) stopping: bool,
     pub(super) control: Control,
+    pub(super) transfers: Transfers,
+    /// Nothing can be planned until something is heard: all blocks are with others.
+    pub(super) starved: bool,
 }
 
 impl Core {
@@ -99,9 +105,12 @@ impl Core {
             plan: StepPlan::default(),
             batch: StepBatch::new(&limits),
             results: Vec::with_capacity(limits.max_seqs),
+            over: Vec::with_capacity(limits.max_seqs),
             aborting: false,
             stopping: false,
             control: Control::default(),
+            transfers: Transfers::default(),
+            starved: false,
             config,
         };
         (core, handle)
@@ -167,6 +176,7 @@ impl Core {
         request.queued(self.clock.now(), &self.waits);
         if self.aborting {
             self.status.counters.count_finish(FinishReason::Abort);
+            self.discard(id, request.transfer());
             return request.send_end(FinishReason::Abort);
         }
         match self.control.is_paused() {
@@ -182,7 +192,9 @@ impl Core {
         sequence.salt = new.cache_salt;
         sequence.session = new.session;
         sequence.reports_prefix = new.reports_prefix;
-        sequence.may_hit = self.kv.shares_prefixes() && new.params.reads_prefix_cache();
+        let reads_cache = new.params.reads_prefix_cache();
+        sequence.may_hit = self.kv.shares_prefixes() && reads_cache;
+        sequence.remote = self.announce(id, request.transfer(), reads_cache);
         let slot = self.scheduler.add(sequence);
         if slot == self.requests.len() {
             self.requests.push(None);
@@ -191,18 +203,16 @@ impl Core {
         self.slots.insert(id, slot);
     }
 
-    pub(super) fn remove(&mut self, slot: Slot) -> Request {
-        let sequence = self.scheduler.remove(slot, &mut self.kv);
-        self.slots.remove(&sequence.id);
-        self.requests[slot].take().expect("slots are in step with the scheduler's")
-    }
-
     fn step(&mut self) -> Result<(), BackendError> {
         let begin = self.clock.now();
         self.kv.begin_step(begin);
         self.scheduler.plan(&mut self.kv, &mut self.plan);
-        assert!(!self.plan.work.is_empty(), "the pool holds at least one sequence of full length");
         self.count_plan(begin);
+        self.start_pulls(begin);
+        if self.plan.work.is_empty() {
+            self.wait_for_blocks();
+            return Ok(());
+        }
         if let Some(observer) = &mut self.observer {
             observer.planned(&self.plan, &self.scheduler, &self.status);
         }
@@ -241,6 +251,16 @@ impl Core {
             observer.ended(&self.status, end.since(begin));
         }
         Ok(())
+    }
+
+    /// There is no step to make before somebody else gives blocks back or fills some.
+    fn wait_for_blocks(&mut self) {
+        let with_others = self.scheduler.num_pulling() > 0 || self.transfers.holds_any();
+        assert!(with_others, "the pool holds at least one sequence of full length");
+        self.starved = true;
+        let changes = self.kv.take_changes();
+        self.tell(changes);
+        self.publish();
     }
 
     /// Notes who lost and who got a place in the step that begins.
@@ -311,13 +331,15 @@ impl Core {
                 }
             }
             if over {
-                let sequence = self.scheduler.remove(slot, &mut self.kv);
-                self.slots.remove(&sequence.id);
-                self.requests[slot] = None;
+                self.over.push(slot);
             }
         }
         drop(row_results);
         self.results = results;
+        for i in 0..self.over.len() {
+            self.complete(self.over[i]);
+        }
+        self.over.clear();
         tokens
     }
 
@@ -326,6 +348,8 @@ impl Core {
         gauges.running.store(self.scheduler.num_running() as u64, Relaxed);
         let waiting = self.scheduler.num_waiting() + self.control.num_held();
         gauges.waiting.store(waiting as u64, Relaxed);
+        gauges.pulling.store(self.scheduler.num_pulling() as u64, Relaxed);
+        gauges.wanted.store(self.transfers.wanted(), Relaxed);
         let pool = self.kv.pool();
         gauges.kv_used_blocks.store((pool.num_blocks() - pool.num_free()) as u64, Relaxed);
         self.status.progress(self.has_work());
@@ -339,7 +363,7 @@ impl Core {
         }
     }
 
-    fn end(&mut self, slot: Slot, reason: FinishReason) {
+    pub(super) fn end(&mut self, slot: Slot, reason: FinishReason) {
         self.remove(slot).send_end(reason);
         self.status.counters.count_finish(reason);
     }
@@ -357,7 +381,7 @@ impl Core {
     /// # Panics
     /// Saying what is broken.
     pub fn check(&self) {
-        self.scheduler.check(&self.kv);
+        self.scheduler.check(&self.kv, self.transfers.held());
         assert_eq!(self.slots.len(), self.scheduler.sequences().count());
     }
 }

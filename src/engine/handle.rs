@@ -5,8 +5,8 @@ use super::control::{Command, PauseMode};
 use super::inbox::Message;
 use super::status::Status;
 use crate::types::{
-    Clock, FinishReason, Generated, RequestId, SamplingParams, SharedTimeline, Token,
-    TokenConstraint,
+    Clock, FinishReason, Generated, RemoteBlocks, RequestId, SamplingParams, SharedTimeline, Token,
+    TokenConstraint, TransferEvent,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -30,10 +30,24 @@ pub struct NewRequest {
     pub session: Option<Arc<str>>,
     /// KV events tell of the blocks too that it finds in the cache.
     pub reports_prefix: bool,
+    /// What is to be done with KV beyond this server.
+    pub transfer: Transfer,
     /// Keeps the output within a grammar.
     pub constraint: Option<Box<dyn TokenConstraint>>,
     /// Begins when the request is handed over; the engine writes on.
     pub timeline: SharedTimeline,
+}
+
+/// A request's part in moving KV between servers.
+#[derive(Clone, Debug, Default)]
+pub enum Transfer {
+    /// None.
+    #[default]
+    None,
+    /// The prompt's blocks are kept for a peer under this name, if the request ends by itself.
+    Lease(Arc<str>),
+    /// The prompt's KV is there, on another server.
+    Pull(Arc<RemoteBlocks>),
 }
 
 /// Why the engine does not take a request.
@@ -130,6 +144,17 @@ impl EngineHandle {
     /// Ends requests that come from here on with finish reason `abort`; what runs goes on.
     pub fn refuse_new(&self) {
         let _ = self.inbox.send(Message::RefuseNew);
+    }
+
+    /// A request was refused that would have pulled these blocks: they may be freed.
+    pub fn discard(&self, remote: Arc<RemoteBlocks>) {
+        let id = RequestId(self.shared.next_id.fetch_add(1, Relaxed));
+        let _ = self.inbox.send(Message::Discard(id, remote));
+    }
+
+    /// Tells what came of a transfer.
+    pub fn transferred(&self, event: TransferEvent) {
+        let _ = self.inbox.send(Message::Transferred(event));
     }
 
     /// Lets the engine thread end once nothing is in flight.
@@ -274,7 +299,7 @@ impl Generation {
         self.ended |= match event {
             None | Some(Generated::End(_)) => true,
             Some(Generated::Token { finish, .. }) => finish.is_some(),
-            Some(Generated::Prompt { .. }) => false,
+            Some(Generated::Prompt { .. } | Generated::Leased(_)) => false,
         };
     }
 }

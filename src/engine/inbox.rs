@@ -2,7 +2,8 @@
 
 use super::control::Command;
 use super::handle::NewRequest;
-use crate::types::{Generated, RequestId};
+use crate::types::{Generated, RemoteBlocks, RequestId, TransferEvent};
+use std::sync::Arc;
 use std::sync::mpsc::Sender as Reply;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -26,6 +27,10 @@ pub enum Message {
     /// Forget all cached blocks; answers whether that was possible (no block is held). With
     /// `preempt` those that run give theirs up first.
     ResetPrefixCache { preempt: bool, reply: Reply<bool> },
+    /// A request with this to pull was refused before it became a generation.
+    Discard(RequestId, Arc<RemoteBlocks>),
+    /// Something came of a pull or a lease.
+    Transferred(TransferEvent),
     /// Pause, sleep and their opposites.
     Control(Command),
     /// End the thread once nothing is in flight.

@@ -18,12 +18,13 @@ mod simulation;
 mod status;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 pub use config::{EngineConfig, Observation, PrefixCaching, ResidencySample};
 pub use control::PauseMode;
 pub use core::{Core, Turn};
 pub use estimate::ModelCosts;
-pub use handle::{EngineHandle, Generation, NewRequest, Refused, Reservation};
+pub use handle::{EngineHandle, Generation, NewRequest, Refused, Reservation, Transfer};
 pub use status::{Counters, Estimates, Gauges, Status, StepHistograms};
 
 use crate::runner::BackendError;

@@ -1,16 +1,23 @@
 //! What the engine keeps for one generation beside its tokens and blocks.
 
-use super::handle::NewRequest;
+use super::handle::{NewRequest, Transfer};
 use crate::sampler::{Sampled, SamplerState};
 use crate::types::{
-    Finish, FinishReason, Generated, Moment, Phase, RequestId, SamplingParams, SharedTimeline,
-    StepEvent, StopReason, Token, TokenConstraint, TokenLogprobs, Waits,
+    Finish, FinishReason, Generated, Moment, Phase, PullStats, RequestId, SamplingParams,
+    SharedTimeline, StepEvent, StopReason, Token, TokenConstraint, TokenLogprobs, Waits,
 };
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// vLLM's stop reason of an output that repeats itself.
 const REPETITION_DETECTED: &str = "repetition_detected";
+
+/// The last token of a request whose blocks are kept for a peer, and who is told of them.
+pub struct Last {
+    pub request_id: Arc<str>,
+    pub events: UnboundedSender<Generated>,
+    pub event: Generated,
+}
 
 /// One generation in the engine.
 pub struct Request {
@@ -20,6 +27,9 @@ pub struct Request {
     /// `None` until it is admitted: those that wait, which may be many, hold nothing of their own.
     state: Option<SamplerState>,
     constraint: Option<Box<dyn TokenConstraint>>,
+    transfer: Transfer,
+    /// The last token, when it waits for a lease.
+    last: Option<Generated>,
     events: UnboundedSender<Generated>,
     /// Log-probabilities of prompt tokens, collected over the chunks; taken when they are sent.
     prompt_logprobs: Option<Vec<TokenLogprobs>>,
@@ -29,6 +39,8 @@ pub struct Request {
     timeline: SharedTimeline,
     /// What had held up the queue when it was queued.
     waits: Waits,
+    /// What of that counted before its KV was on its way.
+    waits_so_far: Waits,
     /// Every step gives a token now.
     decodes: bool,
     /// Whether the timeline wants the steps of prefill and of decode.
@@ -54,12 +66,15 @@ impl Request {
             number: request.number,
             state: None,
             constraint: request.constraint.take(),
+            transfer: std::mem::take(&mut request.transfer),
+            last: None,
             events,
             prompt_logprobs: wants_prompt.then(Vec::new),
             unscored: if wants_prompt && request.prompt.len() > 1 { 0 } else { usize::MAX },
             announced: false,
             timeline: request.timeline.clone(),
             waits: Waits::default(),
+            waits_so_far: Waits::default(),
             decodes: false,
             notes_prefill,
             notes_decode,
@@ -146,6 +161,27 @@ impl Request {
         });
     }
 
+    /// What it has to do with other servers.
+    pub fn transfer(&self) -> &Transfer {
+        &self.transfer
+    }
+
+    /// It begins or ends to wait for KV from elsewhere; `waits` is what has held up the queue.
+    pub fn enter(&mut self, phase: Phase, at: Moment, waits: &Waits) {
+        if phase == Phase::Queue {
+            // What held up others meanwhile did not hold up this one.
+            self.waits = waits.since(&self.waits_so_far);
+        } else {
+            self.waits_so_far = waits.since(&self.waits);
+        }
+        self.timeline.write(|timeline| timeline.enter(phase, at));
+    }
+
+    /// Its KV came.
+    pub fn note_pull(&mut self, stats: PullStats) {
+        self.timeline.write(|timeline| timeline.pull = Some(stats));
+    }
+
     /// It lost its blocks.
     pub fn preempted(&mut self, at: Moment) {
         self.decodes = false;
@@ -193,7 +229,22 @@ impl Request {
             let _ = self.events.send(Generated::Prompt { cached: cached as u32, logprobs });
         }
         let (token, logprobs) = (sampled.token, sampled.logprobs);
-        self.events.send(Generated::Token { token, logprobs, at, finish }).is_ok()
+        let is_kept = finish.as_ref().is_some_and(|finish| {
+            matches!(finish.reason, FinishReason::Stop | FinishReason::Length)
+                && matches!(self.transfer, Transfer::Lease(_))
+        });
+        let event = Generated::Token { token, logprobs, at, finish };
+        if is_kept && !self.events.is_closed() {
+            self.last = Some(event);
+            return true;
+        }
+        self.events.send(event).is_ok()
+    }
+
+    /// The last token, if it waits for a lease.
+    pub fn into_last(self) -> Option<Last> {
+        let Transfer::Lease(request_id) = self.transfer else { return None };
+        Some(Last { request_id, events: self.events, event: self.last? })
     }
 
     /// Ends the generation without a token.

@@ -70,9 +70,11 @@ pub fn prepare_masks(work: &[Work], scheduler: &Scheduler, requests: &mut [Optio
 pub fn count_sample(counters: &Counters, sequence: &Sequence) -> u64 {
     let mut tokens = 1;
     if sequence.output().is_empty() {
-        tokens += (sequence.prompt_len - sequence.cached.min(sequence.prompt_len)) as u64;
+        let spared = (sequence.cached + sequence.pulled).min(sequence.prompt_len);
+        tokens += (sequence.prompt_len - spared) as u64;
         counters.prompt_tokens.fetch_add(sequence.prompt_len as u64, Relaxed);
-        counters.prompt_tokens_cached.fetch_add(sequence.cached as u64, Relaxed);
+        counters.prompt_tokens_cached.fetch_add(spared as u64, Relaxed);
+        counters.prompt_tokens_pulled.fetch_add(sequence.pulled as u64, Relaxed);
     }
     tokens
 }
@@ -97,6 +99,6 @@ pub fn take_sample(
         return true;
     }
     let is_over = finish.is_some();
-    let heard = request.send_token(sampled, at, finish, sequence.cached);
+    let heard = request.send_token(sampled, at, finish, sequence.cached + sequence.pulled);
     is_over || !heard
 }

@@ -6,7 +6,9 @@
 //! `GLASSBOX_SIM_SEED=<seed> cargo test --release simulation`; GLASSBOX_SIM_SEEDS sets how many
 //! are run.
 
-use super::{Core, EngineConfig, EngineHandle, Generation, NewRequest, PrefixCaching, Turn};
+use super::{
+    Core, EngineConfig, EngineHandle, Generation, NewRequest, PrefixCaching, Transfer, Turn,
+};
 use crate::runner::sim::{SimBackend, SimConfig, context_hash, fill_logits};
 use crate::runner::{Backend, BackendError, Limits, RowSink, StepBatch, StepTiming};
 use crate::sampler::{Sampler, SamplerState};
@@ -156,6 +158,7 @@ fn request(dice: &mut Dice, limits: &Limits, max_model_len: usize, now: Moment) 
     };
     let cache_salt = dice.chance(20).then(|| Arc::from("tenant"));
     NewRequest {
+        transfer: Transfer::None,
         constraint: None,
         prompt,
         params: Arc::new(params),
@@ -250,6 +253,7 @@ impl Client {
                     self.heard.tokens.push((token, logprobs.map(|boxed| *boxed)));
                     self.heard.finish = finish.map(|finish| (finish.reason, finish.stop));
                 }
+                Generated::Leased(_) => panic!("nothing is leased here"),
                 Generated::End(finish) => panic!("ended by the server: {finish:?}"),
             }
         }

@@ -19,6 +19,10 @@ pub struct Gauges {
     pub waiting: AtomicU64,
     /// Requests on their way whose grammars are being compiled.
     pub deferred: AtomicU64,
+    /// Those of the waiting whose KV is on its way from another server.
+    pub pulling: AtomicU64,
+    /// Those whose KV is elsewhere and that have no blocks for it yet.
+    pub wanted: AtomicU64,
     /// KV blocks that some request holds. Cached blocks that nobody holds count as free.
     pub kv_used_blocks: AtomicU64,
 }
@@ -28,7 +32,7 @@ pub struct Gauges {
 pub struct Counters {
     /// Tokens of prompts whose prefill is done, cached ones included.
     pub prompt_tokens: AtomicU64,
-    /// Those of them that came from the prefix cache.
+    /// Those of them that came from the prefix cache or from another server.
     pub prompt_tokens_cached: AtomicU64,
     /// Tokens that were read: not those that the engine made while a stop string ended the text.
     pub generation_tokens: AtomicU64,
@@ -36,6 +40,10 @@ pub struct Counters {
     pub prefix_cache_queries: AtomicU64,
     pub prefix_cache_hits: AtomicU64,
     pub preemptions: AtomicU64,
+    /// Prompt tokens whose KV was pulled from another server.
+    pub prompt_tokens_pulled: AtomicU64,
+    /// Prompts whose blocks were kept for a peer.
+    pub leases: AtomicU64,
     pub steps: AtomicU64,
     /// Reservations that were refused because too many requests were in flight.
     pub rejected: AtomicU64,

@@ -59,6 +59,7 @@ fn sim() -> SimConfig {
 
 fn request(max_tokens: u32) -> NewRequest {
     NewRequest {
+        transfer: Transfer::None,
         constraint: None,
         prompt: Arc::from([1, 2, 3].as_slice()),
         params: Arc::new(SamplingParams::greedy(max_tokens)),

@@ -9,7 +9,7 @@ use super::fanout::Output;
 use super::frontend::Frontend;
 use super::prompt::TokenPrompt;
 use super::request::BeamParams;
-use crate::engine::{Generation, NewRequest};
+use crate::engine::{Generation, NewRequest, Transfer};
 use crate::error::ApiError;
 use crate::text::PositionTexts;
 use crate::types::{
@@ -105,6 +105,7 @@ impl Search<'_> {
                 cache_salt: self.cache_salt.clone(),
                 session: self.session.clone(),
                 reports_prefix: false,
+                transfer: Transfer::None,
                 constraint: None,
                 timeline: timeline.take().unwrap_or_else(untold),
             })?);
@@ -215,7 +216,7 @@ fn distinct(logprobs: &TokenLogprobs) -> impl Iterator<Item = (Token, f32)> {
 async fn listen(mut generation: Generation) -> Result<Option<Step>, ApiError> {
     loop {
         match generation.next().await {
-            Some(Generated::Prompt { .. }) => {}
+            Some(Generated::Prompt { .. } | Generated::Leased(_)) => {}
             Some(Generated::Token { logprobs, at, .. }) => {
                 let logprobs = logprobs.ok_or_else(ApiError::generation_failed)?;
                 generation.finish(FinishReason::Length);

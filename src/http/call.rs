@@ -3,6 +3,7 @@
 use super::frontend::Frontend;
 use super::headers::{session, session_header};
 use super::request::GenerateFields;
+use crate::engine::EngineHandle;
 use crate::error::ApiError;
 use crate::telemetry::metrics::{Metrics, RequestMetrics};
 use crate::telemetry::request::{Api, Failure, RequestRecord, timeline_room};
@@ -28,6 +29,8 @@ pub struct Call {
     arrival: Moment,
     /// `None` for calls without spans.
     trace: Option<Arc<Trace>>,
+    /// `None` when it transfers no KV.
+    transfers: Option<EngineHandle>,
 }
 
 struct Trace {
@@ -45,7 +48,8 @@ impl Call {
         let api = APIS.into_iter().find(|api| *method == Method::POST && api.route == path);
         let trace = api.and_then(|api| Trace::begin(frontend, api, headers, &clock, start));
         let metrics = frontend.metrics.clone();
-        Self { clock, metrics, arrival: start, trace: trace.map(Arc::new) }
+        let transfers = frontend.options.kv_transfer.is_some().then(|| frontend.engine.clone());
+        Self { clock, metrics, arrival: start, trace: trace.map(Arc::new), transfers }
     }
 
     /// The body was read and checked: vLLM's arrival.
@@ -56,6 +60,9 @@ impl Call {
 
     /// What its body says.
     pub fn asks_for(&self, fields: &GenerateFields, headers: &HeaderMap) {
+        if let Some(engine) = &self.transfers {
+            fields.transfer.engage(engine);
+        }
         self.note(|record| {
             record.asked.session = session(headers, fields);
             record.asked.model.clone_from(&fields.model);

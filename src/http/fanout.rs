@@ -17,7 +17,7 @@ use super::request_log::{FanoutLog, RequestLog};
 use super::timing::RequestTiming;
 use crate::engine::{NewRequest, Refused, Reservation};
 use crate::error::ApiError;
-use crate::types::{PromptLogprobs, SamplingParams};
+use crate::types::{LeasedBlocks, PromptLogprobs, SamplingParams};
 use axum::http::HeaderMap;
 use futures_util::future::try_join_all;
 use part::Part;
@@ -188,6 +188,7 @@ impl Frontend {
                 cache_salt: request.cache_salt.as_deref().map(Arc::from),
                 session: session.clone(),
                 reports_prefix: request.reports_prefix,
+                transfer: request.transfer.take(id, origin.call.arrival()),
                 constraint: grammar
                     .as_ref()
                     .map(|grammar| self.constraint(grammar, &sampling, &prompt.tokens)),
@@ -195,7 +196,8 @@ impl Frontend {
             };
             let vocabulary = self.encoder.vocabulary();
             let generation = room.start(new)?;
-            parts.push(Part::new(generation, account, vocabulary, &prompt, &sampling));
+            let part = Part::new(generation, account, vocabulary, &prompt, &sampling);
+            parts.push(part.cached_as(request.transfer.cached()));
         }
         Ok(parts)
     }
@@ -348,6 +350,12 @@ impl Fanout {
     /// Prompt tokens of a part that came from the cache; `None` for a search, which does not say.
     pub fn cached(&self, at: usize) -> Option<u32> {
         self.parts.get(at)?.cached
+    }
+
+    /// The blocks that are kept of the first prompt, and how many of its tokens were cached.
+    pub fn leased(&self) -> Option<(&LeasedBlocks, u32)> {
+        let part = self.parts.first()?;
+        Some((part.leased.as_deref()?, part.cached.unwrap_or(0)))
     }
 
     /// The times of the one generation that has ended; of several nothing can be said.

@@ -4,6 +4,7 @@ use super::cors::Cors;
 use super::decisions::ReplyLabels;
 use super::in_flight::InFlight;
 use super::json::str_repr;
+use super::kv_transfer::KvIdentity;
 use super::messages;
 use super::reasoning;
 use super::request::{GenerateFields, Limits};
@@ -70,6 +71,8 @@ pub struct Options {
     /// How much memory stored responses may take; `None` stores none.
     /// VLLM_ENABLE_RESPONSES_API_STORE.
     pub responses_store_bytes: Option<usize>,
+    /// How peers find this server; `None`: no KV moves.
+    pub kv_transfer: Option<KvIdentity>,
     /// The publishers of KV events by rank, as settings; `{}` without any.
     pub kv_event_sources: Value,
     /// A log line for each reply.
@@ -141,6 +144,7 @@ impl Options {
             enable_prompt_tokens_details: false,
             enable_per_request_metrics: false,
             cache_block_size: None,
+            kv_transfer: None,
             enable_force_include_usage: false,
             enable_server_load_tracking: false,
             exclude_tools_when_tool_choice_none: false,

@@ -5,7 +5,7 @@ use super::call::Call;
 use super::frontend::Frontend;
 use super::prompt::TokenPrompt;
 use super::request::LabelFields;
-use crate::engine::{Generation, NewRequest};
+use crate::engine::{Generation, NewRequest, Transfer};
 use crate::error::ApiError;
 use crate::types::{FinishReason, Generated, SamplingParams, Token, TokenLogprobs};
 use std::sync::Arc;
@@ -51,6 +51,7 @@ impl Reads<'_> {
                 cache_salt: self.fields.cache_salt.as_deref().map(Arc::from),
                 session: None,
                 reports_prefix: false,
+                transfer: Transfer::None,
                 constraint: None,
                 timeline: account.timeline(),
             })?;
@@ -83,7 +84,7 @@ async fn listen(
 ) -> Result<TokenLogprobs, ApiError> {
     loop {
         match generation.next().await {
-            Some(Generated::Prompt { .. }) => {}
+            Some(Generated::Prompt { .. } | Generated::Leased(_)) => {}
             Some(Generated::Token { logprobs, at, finish, .. }) => {
                 account.token(at);
                 let reason = finish.map_or(FinishReason::Length, |finish| finish.reason);

@@ -33,6 +33,7 @@ mod in_flight;
 mod invocations;
 mod json;
 mod keep_alive;
+mod kv_transfer;
 mod label_reads;
 mod messages;
 mod metrics;
@@ -60,6 +61,7 @@ mod watchdog;
 
 pub use direct::answer;
 pub use frontend::{Frontend, Options, RenderMetrics, ServerInfo, system_fingerprint};
+pub use kv_transfer::KvIdentity;
 pub use request::Limits;
 pub use routes::paths;
 pub use server::serve;

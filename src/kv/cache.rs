@@ -200,6 +200,13 @@ impl KvCache {
         blocks.stored = 0;
     }
 
+    /// Lets go of the blocks behind those that hold the first `tokens` tokens.
+    pub fn shrink(&mut self, blocks: &mut SequenceBlocks, tokens: usize) {
+        let kept = tokens.div_ceil(self.block_size);
+        debug_assert!(blocks.stored <= kept, "what is stored was computed");
+        blocks.table.drain(kept..).for_each(|block| self.pool.release(block));
+    }
+
     /// Forgets all content. Refused while any block is held.
     pub fn reset(&mut self) -> bool {
         let is_empty = self.pool.reset();

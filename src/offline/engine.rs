@@ -1,7 +1,7 @@
 //! An engine without a server around it.
 
 use crate::config::Settings;
-use crate::engine::{EngineHandle, NewRequest};
+use crate::engine::{EngineHandle, NewRequest, Transfer};
 use crate::model::Model;
 use crate::serve::build::{self, Engine, EngineThread, Sizes};
 use crate::types::{
@@ -50,7 +50,7 @@ impl Offline {
                     Generated::End(finish) if finish.reason == FinishReason::Error => {
                         return Err("the engine failed".to_owned());
                     }
-                    Generated::End(_) | Generated::Prompt { .. } => {}
+                    Generated::End(_) | Generated::Prompt { .. } | Generated::Leased(_) => {}
                 }
             }
         }
@@ -85,6 +85,7 @@ impl Offline {
             cache_salt: None,
             session: None,
             reports_prefix: false,
+            transfer: Transfer::None,
             constraint: None,
             timeline: SharedTimeline::new(self.handle.clock().now(), TimelineRoom::default()),
         }

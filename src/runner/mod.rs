@@ -10,7 +10,7 @@ pub mod sim;
 
 pub use batch::{SampleRow, StepBatch};
 
-use crate::types::Token;
+use crate::types::{KvMemory, Token};
 use std::time::Duration;
 
 /// What a backend has allocated for; nothing grows after start.
@@ -99,6 +99,13 @@ pub trait Backend: Send {
 
     /// Waits for the step and gives the result of each of its [`StepBatch::rows`] to `sink`.
     fn collect(&mut self, sink: &mut dyn RowSink) -> Result<StepTiming, BackendError>;
+
+    /// Where the KV pool is, one region a layer, for those who move blocks between servers while
+    /// steps run; block for block, they stay out of each other's way. `None` when it has no
+    /// address.
+    fn kv_memory(&self) -> Option<KvMemory> {
+        None
+    }
 
     /// Whether [`Backend::release`] gives memory back.
     fn can_release(&self) -> bool {

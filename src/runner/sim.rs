@@ -6,7 +6,9 @@
 //! sequence alone. It serves to test the engine and to measure all that is not the model.
 
 use super::{Backend, BackendError, Limits, RowSink, StepBatch, StepTiming};
-use crate::types::{BlockId, Token};
+use crate::types::{BlockId, KvMemory, KvRegion, Token};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// How the simulated device behaves.
@@ -25,7 +27,7 @@ pub struct SimConfig {
 pub struct SimBackend {
     config: SimConfig,
     /// `[num_blocks][block_size]`: the hash of the context that ends at the slot.
-    slots: Vec<u64>,
+    slots: Arc<[AtomicU64]>,
     /// The hash at each row that wants a result, and whether it needs logits.
     rows: Vec<(u64, bool)>,
     logits: Vec<f32>,
@@ -38,7 +40,7 @@ impl SimBackend {
     pub fn new(config: SimConfig) -> Self {
         let Limits { num_blocks, block_size, vocab_size, max_tokens, .. } = config.limits;
         Self {
-            slots: vec![0; num_blocks * block_size],
+            slots: (0..num_blocks * block_size).map(|_| AtomicU64::new(0)).collect(),
             rows: Vec::with_capacity(max_tokens),
             logits: vec![0.0; vocab_size],
             steps: 0,
@@ -50,7 +52,7 @@ impl SimBackend {
     /// The hash of the context that ends with the last slot of `block`: what the KV of a full
     /// block stands for.
     pub fn context_at_end(&self, block: BlockId) -> u64 {
-        self.slots[(block as usize + 1) * self.config.limits.block_size - 1]
+        self.slots[(block as usize + 1) * self.config.limits.block_size - 1].load(Relaxed)
     }
 }
 
@@ -77,6 +79,15 @@ impl Backend for SimBackend {
         &self.config.limits
     }
 
+    /// One region: what stands for the KV of all layers.
+    fn kv_memory(&self) -> Option<KvMemory> {
+        let Limits { num_blocks, block_size, .. } = self.config.limits;
+        let block_len = block_size * size_of::<u64>();
+        let address = self.slots.as_ptr() as u64;
+        let region = KvRegion { address, block_len, stride: block_len, num_blocks };
+        Some(KvMemory { regions: vec![region], owner: Arc::new(self.slots.clone()) })
+    }
+
     fn submit(&mut self, batch: &StepBatch) -> Result<(), BackendError> {
         self.started = Instant::now();
         self.steps += 1;
@@ -89,14 +100,15 @@ impl Backend for SimBackend {
             let slot = |at: usize| table[at / block_size] as usize * block_size + at % block_size;
             for row in batch.rows_of(seq) {
                 let at = batch.positions[row] as usize;
-                let before = if at == 0 { 0 } else { self.slots[slot(at - 1)] };
-                self.slots[slot(at)] = context_hash(before, batch.tokens[row]);
+                let before = if at == 0 { 0 } else { self.slots[slot(at - 1)].load(Relaxed) };
+                let context = context_hash(before, batch.tokens[row]);
+                self.slots[slot(at)].store(context, Relaxed);
             }
         }
         let value = |row: &super::SampleRow| {
             let at = batch.positions[row.row as usize] as usize;
             let block = batch.block_table(row.seq as usize)[at / block_size] as usize;
-            (self.slots[block * block_size + at % block_size], row.needs_logits)
+            (self.slots[block * block_size + at % block_size].load(Relaxed), row.needs_logits)
         };
         self.rows.clear();
         self.rows.extend(batch.rows.iter().map(value));

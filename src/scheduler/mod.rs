@@ -7,17 +7,22 @@
 //! sequence that can best wait gives its own back and starts again later; its prefix is usually
 //! still cached then.
 //!
+//! A sequence whose prompt was computed elsewhere takes a place and all its blocks when its turn
+//! comes, waits beside the queues while they are filled, and then runs: only its last prompt token
+//! is computed here.
+//!
 //! Planning is pure: it looks at sequences and blocks and changes nothing else, so a simulation
 //! can drive it through any history.
 
 mod plan;
+mod pulls;
 mod queue;
 mod sequence;
 #[cfg(test)]
 mod tests;
 
 pub use plan::{Scheduler, StepPlan, Work};
-pub use sequence::{Sequence, Slot};
+pub use sequence::{RemoteKv, Sequence, Slot};
 
 use crate::types::Policy;
 

@@ -2,8 +2,8 @@
 
 use super::SchedulerConfig;
 use super::queue::WaitingQueue;
-use super::sequence::{Sequence, Slot};
-use crate::kv::{KvCache, Owner};
+use super::sequence::{RemoteKv, Sequence, Slot};
+use crate::kv::{KvCache, Owner, SequenceBlocks};
 use crate::types::WaitReason;
 
 /// One sequence's part in a step.
@@ -20,8 +20,10 @@ pub struct Work {
 #[derive(Debug, Default)]
 pub struct StepPlan {
     pub work: Vec<Work>,
-    /// Sequences that were admitted for this step.
+    /// Sequences that have a part in a step for the first time since they waited.
     pub admitted: Vec<Slot>,
+    /// Sequences that got blocks to pull their prompt's KV into.
+    pub pulls: Vec<Slot>,
     /// Sequences that lost their blocks and wait again.
     pub preempted: Vec<Slot>,
     /// Why those that still wait were not admitted.
@@ -30,12 +32,14 @@ pub struct StepPlan {
 
 /// All sequences of the engine, waiting and running.
 pub struct Scheduler {
-    config: SchedulerConfig,
-    sequences: Vec<Option<Sequence>>,
+    pub(super) config: SchedulerConfig,
+    pub(super) sequences: Vec<Option<Sequence>>,
     vacant: Vec<Slot>,
     /// In the order of admission.
-    running: Vec<Slot>,
-    waiting: WaitingQueue,
+    pub(super) running: Vec<Slot>,
+    pub(super) waiting: WaitingQueue,
+    /// Those whose KV is on its way. Each holds a place among those that run.
+    pub(super) pulling: Vec<Slot>,
 }
 
 impl Scheduler {
@@ -47,6 +51,7 @@ impl Scheduler {
             vacant: Vec::new(),
             running: Vec::with_capacity(config.max_num_seqs),
             waiting: WaitingQueue::default(),
+            pulling: Vec::new(),
         }
     }
 
@@ -64,12 +69,20 @@ impl Scheduler {
 
     /// Takes a sequence out, wherever it is, and frees its blocks.
     pub fn remove(&mut self, slot: Slot, kv: &mut KvCache) -> Sequence {
-        let mut sequence = self.sequences[slot].take().expect("the slot is in use");
+        let mut sequence = self.take(slot);
+        kv.release(&mut sequence.blocks);
+        sequence
+    }
+
+    /// Takes a sequence out together with its blocks, which the caller answers for: those of one
+    /// that is pulling are still written to.
+    pub fn take(&mut self, slot: Slot) -> Sequence {
+        let sequence = self.sequences[slot].take().expect("the slot is in use");
         let rank = self.config.policy.rank(&sequence);
         if !self.waiting.remove(rank, slot) {
             self.running.retain(|&running| running != slot);
+            self.pulling.retain(|&pulling| pulling != slot);
         }
-        kv.release(&mut sequence.blocks);
         self.vacant.push(slot);
         sequence
     }
@@ -93,12 +106,23 @@ impl Scheduler {
         self.running.len()
     }
 
+    /// Those that wait for their turn or for their KV.
     pub fn num_waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.pulling.len()
+    }
+
+    /// Those whose KV is on its way.
+    pub fn num_pulling(&self) -> usize {
+        self.pulling.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.running.is_empty() && self.waiting.is_empty()
+        self.running.is_empty() && self.num_waiting() == 0
+    }
+
+    /// Whether a plan may find something to do, whatever is being pulled.
+    pub fn may_step(&self) -> bool {
+        !self.running.is_empty() || !self.waiting.is_empty()
     }
 
     /// Plans the next step into `plan`, whose memory is reused. Blocks for all planned tokens are
@@ -106,6 +130,7 @@ impl Scheduler {
     pub fn plan(&mut self, kv: &mut KvCache, plan: &mut StepPlan) {
         plan.work.clear();
         plan.admitted.clear();
+        plan.pulls.clear();
         plan.preempted.clear();
         let budget = self.plan_running(kv, plan);
         // From here on nothing planned is taken back.
@@ -127,6 +152,7 @@ impl Scheduler {
             let start = sequence.computed;
             if self.make_room(slot, start + len, kv, plan, &mut cursor) {
                 plan.work.push(Work { slot, start, len });
+                self.note_first_step(slot, plan);
                 cursor.budget -= len;
                 cursor.at += 1;
             }
@@ -152,6 +178,7 @@ impl Scheduler {
             if let Some(work) = plan.work.iter().position(|work| work.slot == victim) {
                 cursor.budget += plan.work.remove(work).len;
                 cursor.at -= 1;
+                plan.admitted.retain(|&admitted| admitted != victim);
             }
             self.preempt(victim, kv);
             plan.preempted.push(victim);
@@ -175,6 +202,7 @@ impl Scheduler {
         let sequence = self.sequences[slot].as_mut().expect("a running slot is in use");
         kv.release(&mut sequence.blocks);
         sequence.computed = 0;
+        sequence.remote = RemoteKv::None;
         sequence.preemptions += 1;
         self.waiting.insert(self.config.policy.rank(sequence), slot);
     }
@@ -187,6 +215,13 @@ impl Scheduler {
         mut budget: usize,
     ) -> Option<WaitReason> {
         while let Some(slot) = self.waiting.first() {
+            if self.sequence(slot).remote == RemoteKv::Wanted {
+                if let Err(reason) = self.try_pull(slot, kv) {
+                    return Some(reason);
+                }
+                plan.pulls.push(slot);
+                continue;
+            }
             let work = match self.try_admit(slot, kv, budget) {
                 Ok(work) => work,
                 Err(reason) => return Some(reason),
@@ -219,13 +254,13 @@ impl Scheduler {
         budget: usize,
     ) -> Result<Work, WaitReason> {
         let config = self.config;
-        if self.running.len() >= config.max_num_seqs {
+        if self.is_full() {
             return Err(WaitReason::Seqs);
         }
         if budget == 0 {
             return Err(WaitReason::Budget);
         }
-        let alone = self.running.is_empty();
+        let watermark = self.watermark(kv);
         let sequence = self.sequences[slot].as_mut().expect("a waiting slot is in use");
         let (tokens, salt) = (&sequence.tokens, sequence.salt.as_deref());
         // At least one token is always computed: its logits are what the step is for.
@@ -242,10 +277,6 @@ impl Scheduler {
         let others = self.running.len() + self.waiting.len() - 1;
         let len = chunk(&config, pending, budget, others);
         let reserved = if config.reserve_full_prompt { tokens.len() } else { start + len };
-        let watermark = match alone {
-            true => 0,
-            false => (config.watermark * kv.pool().num_blocks() as f64) as usize,
-        };
         if kv.blocks_needed(&sequence.blocks, hits, reserved) + watermark > kv.pool().num_free() {
             return Err(WaitReason::Blocks);
         }
@@ -261,25 +292,38 @@ impl Scheduler {
         Ok(Work { slot, start, len })
     }
 
+    /// Whether all places are taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.running.len() + self.pulling.len() >= self.config.max_num_seqs
+    }
+
+    /// Blocks that must stay free when a sequence is admitted.
+    pub(super) fn watermark(&self, kv: &KvCache) -> usize {
+        match self.running.is_empty() {
+            true => 0,
+            false => (self.config.watermark * kv.pool().num_blocks() as f64) as usize,
+        }
+    }
+
     /// How many of a running sequence's pending tokens the next step computes.
     fn chunk(&self, pending: usize, budget: usize) -> usize {
         chunk(&self.config, pending, budget, self.running.len() + self.waiting.len() - 1)
     }
 
-    /// Checks the queues and the block pool. For simulations.
+    /// Checks the queues and the block pool, of which others hold `beside`. For simulations.
     ///
     /// # Panics
     /// Saying what is broken.
-    pub fn check(&self, kv: &KvCache) {
-        let count = self.running.len() + self.waiting.len();
+    pub fn check<'a>(&'a self, kv: &KvCache, beside: impl Iterator<Item = &'a SequenceBlocks>) {
+        let count = self.running.len() + self.num_waiting();
         assert_eq!(count, self.sequences().count(), "every sequence runs or waits");
         assert_eq!(count + self.vacant.len(), self.sequences.len(), "every slot is used or vacant");
-        assert!(self.running.len() <= self.config.max_num_seqs);
+        assert!(self.running.len() + self.pulling.len() <= self.config.max_num_seqs);
         for &slot in &self.running {
             let sequence = self.sequence(slot);
             assert!(sequence.blocks.table().len() * kv.block_size() >= sequence.computed);
         }
-        kv.check(self.sequences().map(|sequence| &sequence.blocks));
+        kv.check(self.sequences().map(|sequence| &sequence.blocks).chain(beside));
     }
 }
 

@@ -8,6 +8,20 @@ use std::sync::Arc;
 /// Where the engine keeps a sequence; free slots are used again.
 pub type Slot = usize;
 
+/// What is to come of a prompt's KV from another server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RemoteKv {
+    /// Nothing: the prompt is computed here.
+    #[default]
+    None,
+    /// All that is not cached here, once there are blocks for it.
+    Wanted,
+    /// It is being written into the sequence's blocks.
+    Pulling,
+    /// It is there, and the sequence has not taken part in a step since.
+    Pulled,
+}
+
 /// The tokens of one generation and how far they have been computed.
 #[derive(Debug)]
 pub struct Sequence {
@@ -29,6 +43,9 @@ pub struct Sequence {
     pub computed: usize,
     /// Prompt tokens that the prefix cache spared when the sequence was last admitted.
     pub cached: usize,
+    /// Prompt tokens that came from another server.
+    pub pulled: usize,
+    pub remote: RemoteKv,
     pub blocks: SequenceBlocks,
     /// How often it lost its blocks.
     pub preemptions: u32,
@@ -76,6 +93,8 @@ impl Sequence {
             may_hit: true,
             computed: 0,
             cached: 0,
+            pulled: 0,
+            remote: RemoteKv::None,
             blocks: SequenceBlocks::default(),
             preemptions: 0,
         }

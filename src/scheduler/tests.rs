@@ -50,7 +50,7 @@ impl Bench {
                 sequence.tokens.push(9);
             }
         }
-        self.scheduler.check(&self.kv);
+        self.scheduler.check(&self.kv, std::iter::empty());
         self.plan.work.iter().map(|work| (work.slot, work.start, work.len)).collect()
     }
 }

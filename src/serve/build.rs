@@ -3,7 +3,9 @@
 use super::observe::DEVICE;
 use crate::config::limits::{StepLimits, max_model_len};
 use crate::config::memory::{self, KvPlan, KvRequest};
-use crate::config::{BackendKind, BucketFamily, ContextRequest, CpuIsa, HostMemory, Settings};
+use crate::config::{
+    BackendKind, BucketFamily, ContextRequest, CpuIsa, HostMemory, LoadFailurePolicy, Settings,
+};
 use crate::engine::{
     self, Core, EngineConfig, EngineHandle, ModelCosts, Observation, PrefixCaching, ResidencySample,
 };
@@ -13,9 +15,8 @@ use crate::runner::cpu::{CpuBackend, CpuMemory, Isa};
 use crate::runner::sim::{SimBackend, SimConfig};
 use crate::runner::{Backend, BackendError, Limits};
 use crate::scheduler::SchedulerConfig;
-use crate::transfer::stats::TransferStats;
-use crate::types::Clock;
-use std::sync::Arc;
+use crate::transfer::{self, Transfers};
+use crate::types::{Clock, KvMemory};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -25,8 +26,8 @@ pub struct Engine {
     pub thread: EngineThread,
     /// Of its KV events, when it publishes them.
     pub publisher: Option<Publisher>,
-    /// What its KV transfers are like, when there may be any.
-    pub transfers: Option<Arc<TransferStats>>,
+    /// What moves its KV between servers, when it does.
+    pub transfers: Option<Transfers>,
 }
 
 /// The thread that the engine runs in.
@@ -37,11 +38,6 @@ pub type EngineThread = JoinHandle<Result<(), BackendError>>;
 /// # Errors
 /// One sentence.
 pub fn open_model(settings: &Settings) -> Result<Model, String> {
-    if settings.kv_transfer.is_some() {
-        return Err("argument --kv-transfer-config: not supported: this part of vLLM is not in \
-                    this version of Glassbox"
-            .to_owned());
-    }
     let from = &settings.model;
     let model = Model::open(&OpenOptions {
         revision: from.revision.clone(),
@@ -181,7 +177,13 @@ pub fn start_engine(
         logprobs: settings.model.logprobs_mode,
         observation: observation(settings, model, context),
     };
+    let memory = backend.kv_memory();
     let (mut core, handle) = Core::new(config, backend, clock.clone());
+    let transfers = transfers(settings, model, memory, (&handle, &clock))?;
+    if let (Some(transfers), Some(config)) = (&transfers, &settings.kv_transfer) {
+        let recomputes = config.load_failure_policy == LoadFailurePolicy::Recompute;
+        core.transfer_by(Box::new(transfers.link()), recomputes);
+    }
     let publisher = settings.kv_events.clone().map(|events| {
         let (block_size, hash_algo) = (settings.cache.block_size, settings.cache.hash_algo);
         Publisher::start(events, Source { block_size, hash_algo, clock })
@@ -192,8 +194,27 @@ pub fn start_engine(
     }
     let thread =
         engine::spawn(core).map_err(|error| format!("no thread for the engine: {error}"))?;
-    let transfers = settings.kv_transfer.as_ref().map(|_| Arc::default());
     Ok(Engine { handle, thread, publisher, transfers })
+}
+
+/// What moves KV between servers, if anything is to.
+fn transfers(
+    settings: &Settings,
+    model: &Model,
+    memory: Option<KvMemory>,
+    (handle, clock): (&EngineHandle, &Clock),
+) -> Result<Option<Transfers>, String> {
+    let Some(config) = &settings.kv_transfer else { return Ok(None) };
+    let memory = memory.ok_or("--kv-transfer-config: this device's KV cache has no address")?;
+    let engine = handle.clone();
+    let engine = transfer::Engine {
+        dims: &model.config.dims,
+        memory,
+        block_size: settings.cache.block_size,
+        clock: clock.clone(),
+        tell: Box::new(move |event| engine.transferred(event)),
+    };
+    Transfers::start(config, engine).map(Some)
 }
 
 /// Without statistics nothing is measured on demand either, as in vLLM.

@@ -15,8 +15,7 @@ use crate::model::Model;
 use crate::telemetry::metrics::{Health, Metrics, MetricsConfig};
 use crate::telemetry::trace::Tracer;
 use crate::telemetry::{Startup, logs};
-use crate::transfer::nixl;
-use crate::transfer::stats::TransferStats;
+use crate::transfer::{Transfers, nixl};
 use crate::types::Clock;
 use build::{Engine, EngineThread, Sizes};
 use shutdown::{Ended, GRACE, Work, serve_until_asked};
@@ -91,7 +90,7 @@ fn start(settings: Settings) -> Result<Ended, String> {
     let Engine { handle: engine, thread, publisher, transfers } =
         startup.phase("load weights", || build::start_engine(&settings, &model, &sizes, clock))?;
     let frontend = startup.phase("build frontend", || {
-        let told = Told { publisher: publisher.as_ref(), transfers };
+        let told = Told { publisher: publisher.as_ref(), transfers: transfers.as_ref() };
         frontend(&settings, &model, &sizes, engine.clone(), tracer.clone(), told)
     })?;
     let frontend = Arc::new(frontend);
@@ -118,6 +117,7 @@ fn start(settings: Settings) -> Result<Ended, String> {
     runtime.shutdown_background();
     // What the engine told last still goes out.
     drop(publisher);
+    drop(transfers);
     if let Some(spans) = spans {
         spans.shutdown(SPANS_GRACE);
     }
@@ -168,7 +168,7 @@ async fn watch(thread: EngineThread) -> String {
 #[derive(Default)]
 pub struct Told<'a> {
     pub publisher: Option<&'a Publisher>,
-    pub transfers: Option<Arc<TransferStats>>,
+    pub transfers: Option<&'a Transfers>,
 }
 
 /// The HTTP face of an engine.
@@ -198,17 +198,25 @@ pub fn frontend(
     let render: http::RenderMetrics = {
         let (metrics, spans) = (metrics.clone(), tracer.as_ref().map(Tracer::shared_stats));
         let events = publisher.map(Publisher::stats);
+        let stats = transfers.map(Transfers::stats);
+        let pulls = settings.kv_transfer.as_ref().is_some_and(|config| config.role.is_consumer());
         Box::new(move |format| {
             let health = Health {
                 spans: spans.as_ref().map(|spans| spans.read()).unwrap_or_default(),
                 log_lines_dropped: logs::lines_lost(),
                 kv_events: events.as_ref().map(|events| observe::kv_events(events)),
             };
-            metrics.render(&observe::snapshot(&status, transfers.as_deref()), &health, format)
+            metrics.render(&observe::snapshot(&status, stats.as_deref(), pulls), &health, format)
         })
     };
     let template = model.chat_template.clone();
     let mut options = options(settings, model, sizes);
+    options.kv_transfer =
+        settings.kv_transfer.as_ref().zip(transfers).map(|(config, transfers)| http::KvIdentity {
+            engine_id: config.engine_id.clone(),
+            host: config.side_channel_host.clone(),
+            port: transfers.port(),
+        });
     if let Some((events, publisher)) = settings.kv_events.as_ref().zip(publisher) {
         options.kv_event_sources = observe::kv_event_sources(events, publisher);
     }

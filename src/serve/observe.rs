@@ -6,7 +6,7 @@ use crate::engine::Status;
 use crate::events::{EventStats, Publisher};
 use crate::http::ServerInfo;
 use crate::telemetry::metrics::{
-    Finished, KvEventHealth, Residency, SleepState, Snapshot, Steps, Transfers,
+    Fetches, Finished, KvEventHealth, Residency, SleepState, Snapshot, Steps, Transfers,
 };
 use crate::telemetry::{CostLog, Stats, StatsLog};
 use crate::transfer::stats::TransferStats;
@@ -85,7 +85,7 @@ pub fn server_info(settings: &Settings, sizes: &Sizes) -> ServerInfo {
 }
 
 /// KV transfer as `/metrics` shows it.
-fn transfers(stats: &TransferStats) -> Transfers<'_> {
+fn transfers(stats: &TransferStats, fetches: Option<Fetches>) -> Transfers<'_> {
     let now = stats.counts();
     Transfers {
         transfer_time: &stats.transfer_time,
@@ -96,14 +96,25 @@ fn transfers(stats: &TransferStats) -> Transfers<'_> {
         failed_notifications: now.failed_notifications,
         expired: now.expired,
         late_notifications: now.late_notifications,
-        fetches: None,
+        fetches,
     }
 }
 
 /// What `/metrics` shows.
-pub fn snapshot<'a>(status: &'a Status, transfer: Option<&'a TransferStats>) -> Snapshot<'a> {
+///
+/// `pulls`: whether this server continues what others computed.
+pub fn snapshot<'a>(
+    status: &'a Status,
+    transfer: Option<&'a TransferStats>,
+    pulls: bool,
+) -> Snapshot<'a> {
     let (gauges, counters, steps) = (&status.gauges, &status.counters, &status.steps);
     let deferred = read(&gauges.deferred);
+    let fetches = pulls.then(|| Fetches {
+        waiting_to_start: read(&gauges.wanted),
+        in_progress: read(&gauges.pulling),
+        completed_waiting: 0,
+    });
     Snapshot {
         running: read(&gauges.running),
         waiting: read(&gauges.waiting) + deferred,
@@ -114,6 +125,7 @@ pub fn snapshot<'a>(status: &'a Status, transfer: Option<&'a TransferStats>) -> 
         preemptions: read(&counters.preemptions),
         prompt_tokens: read(&counters.prompt_tokens),
         prompt_tokens_cached: read(&counters.prompt_tokens_cached),
+        prompt_tokens_pulled: read(&counters.prompt_tokens_pulled),
         generation_tokens: read(&counters.generation_tokens),
         steps: read(&counters.steps),
         finished: Finished {
@@ -142,12 +154,12 @@ pub fn snapshot<'a>(status: &'a Status, transfer: Option<&'a TransferStats>) -> 
             Some(1) => SleepState::WeightsOffloaded,
             Some(_) => SleepState::DiscardAll,
         },
-        transfers: transfer.map(transfers),
+        transfers: transfer.map(|stats| transfers(stats, fetches)),
     }
 }
 
 fn stats(status: &Status) -> Stats {
-    let now = snapshot(status, None);
+    let now = snapshot(status, None, false);
     let Finished { stop, length, abort, error, repetition } = now.finished;
     Stats {
         computed_prompt_tokens: now.prompt_tokens.saturating_sub(now.prompt_tokens_cached),

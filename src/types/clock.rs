@@ -38,6 +38,15 @@ impl Moment {
     }
 }
 
+impl std::ops::Add<Duration> for Moment {
+    type Output = Self;
+
+    /// The moment that much later; the end of time when there is none.
+    fn add(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
 /// Where moments come from. Clones show the same time.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);

@@ -26,8 +26,8 @@ pub use timeline::{
     TimelineRoom, WaitReason, Waits,
 };
 pub use transfer::{
-    Granted, KvConnector, KvMemory, KvRegion, Lease, OnGranted, Pull, PullStats, RemoteBlocks,
-    TransferEvent,
+    Granted, KvConnector, KvMemory, KvRegion, Lease, LeasedBlocks, OnGranted, Pull, PullStats,
+    RemoteBlocks, TransferEvent,
 };
 pub use uuid::uuid4;
 

@@ -1,6 +1,6 @@
 //! What comes out of the engine for one generation.
 
-use super::{Moment, Token};
+use super::{LeasedBlocks, Moment, Token};
 
 /// Why a generation ended; the names are the API's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,6 +80,8 @@ pub enum Generated {
         at: Moment,
         finish: Option<Finish>,
     },
+    /// The blocks of the prompt are kept for a peer. Sent just before the last token.
+    Leased(Box<LeasedBlocks>),
     /// The end without a token: aborted, or the engine failed.
     End(Finish),
 }

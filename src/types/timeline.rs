@@ -6,6 +6,7 @@
 //! no room is folded into sums (intervals) or thinned out (steps), never lost from the account.
 
 use super::clock::Moment;
+use super::transfer::PullStats;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -176,6 +177,8 @@ pub struct Timeline {
     pub waits: Waits,
     /// Prompt tokens found in the prefix cache when it was first scheduled.
     pub cached: u32,
+    /// What was pulled from another server.
+    pub pull: Option<PullStats>,
     pub preemptions: u32,
     pub prefill_steps: StepLog,
     pub decode_steps: StepLog,
@@ -209,6 +212,7 @@ impl Timeline {
             first_token: None,
             waits: Waits::default(),
             cached: 0,
+            pull: None,
             preemptions: 0,
             prefill_steps: StepLog::with_capacity(room.prefill_steps),
             decode_steps: StepLog::with_capacity(room.decode_steps),

@@ -3,7 +3,7 @@
 //! A prefill server (P) computes a prompt and keeps its blocks under a lease; a decode server (D)
 //! pulls them into blocks of its own and goes on from there. D reads; P only waits to be told.
 
-use super::{BlockId, RequestId};
+use super::{BlockId, Moment, RequestId};
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
@@ -73,17 +73,22 @@ pub struct RemoteBlocks {
     pub num_tokens: Option<usize>,
     /// When P may free them, in seconds of P's monotonic clock; `None` when P did not say.
     pub expiry: Option<f64>,
+    /// When this server was told of them.
+    pub told: Moment,
     /// A checksum of each block over all regions; empty when P made none.
     pub checksums: Vec<u64>,
 }
 
-/// A pull that the engine asks for: the last blocks of `remote` go into `local`, one to one from
-/// the end.
+/// A pull that the engine asks for: the blocks of `remote` behind the first `skipped`, which are
+/// cached here, go into `local`, one to one.
 #[derive(Debug)]
 pub struct Pull {
     pub id: RequestId,
     pub remote: Arc<RemoteBlocks>,
+    pub skipped: usize,
     pub local: Vec<BlockId>,
+    /// Tokens whose KV must be in them.
+    pub tokens: usize,
 }
 
 /// Blocks that P keeps for a peer.
@@ -101,6 +106,16 @@ pub struct Granted {
     pub expiry: f64,
     /// A checksum of each block, when they are wanted.
     pub checksums: Vec<u64>,
+}
+
+/// Blocks that are kept for a peer, as the request's reader is told of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeasedBlocks {
+    pub request_id: Arc<str>,
+    pub blocks: Vec<BlockId>,
+    /// Tokens whose KV they hold.
+    pub num_tokens: usize,
+    pub granted: Granted,
 }
 
 /// Where the time and the bytes of a pull went.
@@ -138,7 +153,7 @@ pub trait KvConnector: Send {
     /// Nobody waits for a pull any more: it need not succeed, but its end must be told.
     fn cancel(&mut self, id: RequestId);
 
-    /// An announced request will not pull: P may free its blocks.
+    /// A request will not pull, announced or not: P may free its blocks.
     fn discard(&mut self, id: RequestId, remote: &Arc<RemoteBlocks>);
 
     /// Keeps blocks for a peer until [`TransferEvent::Released`].

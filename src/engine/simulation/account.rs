@@ -35,7 +35,8 @@ fn check_sum(timeline: &Timeline, cut: Moment) {
     let sum: u64 = phases.iter().map(|&phase| times.of(phase)).sum();
     assert_eq!(sum, cut.nanos_since(timeline.handed_over), "phases add up to the nanosecond");
     if timeline.scheduled.is_none() {
-        assert_eq!(sum, times.of(Phase::Queue), "never scheduled: all of it is waiting");
+        let waiting = times.of(Phase::Queue) + times.of(Phase::Transfer);
+        assert_eq!(sum, waiting, "never scheduled: all of it is waiting");
     }
     if timeline.preemptions == 0 {
         assert_eq!(times.of(Phase::Preempted), 0);

@@ -2,6 +2,7 @@
 
 use super::super::fanout::{Fanout, Output};
 use super::super::frontend::Frontend;
+use super::super::kv_transfer::KvTransferReply;
 use super::super::prompt::TokenPrompt;
 use super::super::reply::{CompletionDetails, Stop, TokenMap, Usage, finish_members};
 use super::super::request::ChatRequest;
@@ -127,7 +128,7 @@ impl Replies {
             prompt_logprobs: prompt_logprobs.map(|logprobs| frontend.prompt_logprobs(&logprobs)),
             prompt_token_ids: self.prompt_token_ids.as_deref(),
             prompt_text: self.prompt_text.as_deref(),
-            kv_transfer_params: (),
+            kv_transfer_params: frontend.shown_transfer(fanout),
             ec_transfer_params: (),
             metrics: frontend.shown_timing(fanout),
         })
@@ -196,7 +197,7 @@ pub fn batch_reply(frontend: &Frontend, replies: &[Replies], outputs: &[Output])
         prompt_logprobs: None,
         prompt_token_ids: None,
         prompt_text: None,
-        kv_transfer_params: (),
+        kv_transfer_params: None,
         ec_transfer_params: (),
         metrics: None,
     })
@@ -221,7 +222,7 @@ struct Reply<'a> {
     prompt_logprobs: Option<Vec<Option<TokenMap>>>,
     prompt_token_ids: Option<&'a [Token]>,
     prompt_text: Option<&'a str>,
-    kv_transfer_params: (),
+    kv_transfer_params: Option<KvTransferReply<'a>>,
     ec_transfer_params: (),
     metrics: Option<&'a RequestTiming>,
 }

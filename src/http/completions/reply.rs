@@ -2,6 +2,7 @@
 
 use super::super::fanout::{Fanout, Output};
 use super::super::frontend::Frontend;
+use super::super::kv_transfer::KvTransferReply;
 use super::super::reply::{Stop, TokenMap, Usage, finish_members};
 use super::super::request::CompletionRequest;
 use super::super::respond;
@@ -119,7 +120,7 @@ impl Replies {
             service_tier: (),
             system_fingerprint: frontend.options.system_fingerprint.as_deref(),
             usage: Usage::counts(prompt_tokens, completion_tokens).in_reply(cached, None),
-            kv_transfer_params: (),
+            kv_transfer_params: frontend.shown_transfer(fanout),
             ec_transfer_params: (),
             metrics: frontend.shown_timing(fanout),
         })
@@ -215,7 +216,7 @@ struct Reply<'a> {
     service_tier: (),
     system_fingerprint: Option<&'a str>,
     usage: Usage,
-    kv_transfer_params: (),
+    kv_transfer_params: Option<KvTransferReply<'a>>,
     ec_transfer_params: (),
     metrics: Option<&'a RequestTiming>,
 }

@@ -8,7 +8,9 @@ use crate::engine::Generation;
 use crate::error::ApiError;
 use crate::telemetry::request::Outcome;
 use crate::text::{OutputText, PositionTexts, TextOptions, TokenTexts, Vocabulary};
-use crate::types::{Finish, FinishReason, Generated, PromptLogprobs, RequestId, Token};
+use crate::types::{
+    Finish, FinishReason, Generated, LeasedBlocks, PromptLogprobs, RequestId, Token,
+};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -40,8 +42,12 @@ pub struct Part {
     is_news: bool,
     pub output: Output,
     pub cached: Option<u32>,
+    /// What stands for `cached`, whatever the engine says.
+    told_cached: Option<u32>,
     pub timing: RequestTiming,
     pub prompt_logprobs: Option<PromptLogprobs>,
+    /// The blocks that are kept for a peer.
+    pub leased: Option<Box<LeasedBlocks>>,
 }
 
 /// What it takes to read a generation.
@@ -71,15 +77,24 @@ impl Part {
         let text = OutputText::new(vocabulary.clone(), &prompt.tokens, options);
         let live = Some(Live { generation, text, texts, account });
         let output = Output::default();
-        let timing = RequestTiming::default();
-        Self { live, is_news: false, output, cached: None, timing, prompt_logprobs: None }
+        Self::with(live, false, output)
     }
 
     /// One that has ended.
     pub fn ended(output: Output) -> Self {
+        Self::with(None, true, output)
+    }
+
+    fn with(live: Option<Live>, is_news: bool, output: Output) -> Self {
+        let (cached, prompt_logprobs, leased) = (None, None, None);
         let timing = RequestTiming::default();
-        let (live, is_news) = (None, true);
-        Self { live, is_news, output, cached: None, timing, prompt_logprobs: None }
+        let told_cached = None;
+        Self { live, is_news, output, cached, told_cached, timing, prompt_logprobs, leased }
+    }
+
+    /// The same, but clients are told that so many prompt tokens were cached.
+    pub fn cached_as(self, told_cached: Option<u32>) -> Self {
+        Self { told_cached, ..self }
     }
 
     /// The engine's id for it, until it has ended.
@@ -109,8 +124,12 @@ impl Part {
             };
             match event {
                 Generated::Prompt { cached, logprobs } => {
-                    self.cached = Some(cached);
+                    self.cached = self.told_cached.or(Some(cached));
                     self.prompt_logprobs = logprobs;
+                    continue;
+                }
+                Generated::Leased(blocks) => {
+                    self.leased = Some(blocks);
                     continue;
                 }
                 event => live.take(event, &mut self.output),
@@ -138,7 +157,7 @@ impl Live {
     /// Adds what the engine sent to the output.
     fn take(&mut self, event: Generated, output: &mut Output) {
         match event {
-            Generated::Prompt { .. } => {}
+            Generated::Prompt { .. } | Generated::Leased(_) => {}
             Generated::Token { token, logprobs, at, finish } => {
                 self.account.token(at);
                 if let (Some(texts), Some(logprobs)) = (&mut self.texts, &logprobs) {

@@ -2,6 +2,7 @@
 
 use super::super::fanout::{Fanout, Output};
 use super::super::frontend::Frontend;
+use super::super::kv_transfer::KvTransferReply;
 use super::super::prompt::TokenPrompt;
 use super::super::reply::{Member, Stop, TokenMap, Usage, finish_members};
 use super::super::request::GenerateRequest;
@@ -74,7 +75,7 @@ impl Replies {
             prompt_token_ids: self.prompt_token_ids.as_deref(),
             mm_placeholders: (),
             metrics: (),
-            kv_transfer_params: (),
+            kv_transfer_params: frontend.shown_transfer(fanout),
             ec_transfer_params: (),
             output_mode: self.output_mode(),
             choices: choices.collect(),
@@ -129,7 +130,7 @@ struct Reply<'a> {
     prompt_token_ids: Option<&'a [Token]>,
     mm_placeholders: (),
     metrics: (),
-    kv_transfer_params: (),
+    kv_transfer_params: Option<KvTransferReply<'a>>,
     ec_transfer_params: (),
     output_mode: &'static str,
     choices: Vec<Choice<'a>>,

@@ -4,6 +4,7 @@ use super::super::chat::{Replies, tool_call_id};
 use super::super::fanout::{Fanout, Output};
 use super::super::frontend::Frontend;
 use super::super::json::{Json, parse_text};
+use super::super::kv_transfer::KvTransferReply;
 use super::super::reply::{Stop, finish_members, random_id};
 use super::super::respond;
 use super::super::schema::{Errors, OBJECT, Path, check};
@@ -120,6 +121,8 @@ struct Message<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     stop_sequence: Option<&'a str>,
     usage: Usage,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kv_transfer_params: Option<KvTransferReply<'a>>,
 }
 
 /// The response once the generation has ended.
@@ -158,6 +161,7 @@ pub fn whole(
         stop_reason,
         stop_sequence,
         usage: Usage::ended(frontend, replies, output.total_tokens, fanout),
+        kv_transfer_params: frontend.shown_transfer(fanout),
     }))
 }
 

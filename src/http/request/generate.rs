@@ -1,11 +1,14 @@
 //! What chat and completion requests have in common.
 
 use super::super::json::{Dict, Int, Json, to_str};
+use super::super::kv_transfer::Share;
 use super::super::schema::{INT, INT64, INTS, OBJECT, ObjectKind, STRS, Schema, coerce, optional};
 use super::fields::Fields;
+use super::kv_transfer::KvTransfer;
 use super::sampling::SamplingFields;
 use crate::config::RequestBounds;
 use crate::error::ApiError;
+use std::sync::Arc;
 
 /// The name of a hook's parameter and what it says.
 fn refuse(message: &str, name: &str, value: Option<&Json>) -> ApiError {
@@ -196,6 +199,8 @@ pub struct GenerateFields {
     pub reports_prefix: bool,
     /// Some integer in `vllm_xargs` or the transfer parameters is beyond 64 bits.
     pub big_extra_arg: bool,
+    /// Its part in KV transfer.
+    pub transfer: Arc<Share>,
 }
 
 impl GenerateFields {
@@ -232,6 +237,7 @@ impl GenerateFields {
             session_id: data.string("session_id").filter(|id| !id.is_empty()),
             xargs_session_id: xarg("session_id").filter(|id| !id.is_empty()).map(str::to_owned),
             reports_prefix: xarg("kv_cache_report_mode") == Some("full"),
+            transfer: Arc::new(Share::new(KvTransfer::read(data))),
             big_extra_arg: extra.iter().filter_map(|name| data.get(name)).any(holds_big_int),
         }
     }

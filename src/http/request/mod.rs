@@ -11,6 +11,7 @@ mod decision;
 mod derender;
 mod fields;
 mod generate;
+mod kv_transfer;
 mod labels;
 mod messages;
 mod ranges;
@@ -30,6 +31,7 @@ pub use derender::{
 };
 pub use fields::Fields;
 pub use generate::{GenerateFields, Side, StreamOptions};
+pub use kv_transfer::{KvTransfer, RemotePrompt};
 pub use labels::LabelFields;
 pub use messages::{
     COUNT_SCHEMA as COUNT_TOKENS_SCHEMA, MessagesRequest, SCHEMA as MESSAGES_SCHEMA, Thinking,

@@ -60,6 +60,9 @@ pub struct SamplingFields {
     include_stop_str_in_output: bool,
     ignore_eos: bool,
     min_tokens: Int,
+    /// The output is not what is wanted: a proxy has cut `max_tokens` to 1, and old ones leave
+    /// `min_tokens` as the client set it.
+    is_prefill_leg: bool,
     skip_special_tokens: bool,
     spaces_between_special_tokens: bool,
     /// Log-probabilities of output tokens, and of prompt tokens; set by the API.
@@ -124,6 +127,9 @@ impl SamplingFields {
             include_stop_str_in_output: data.flag("include_stop_str_in_output"),
             ignore_eos: data.flag("ignore_eos"),
             min_tokens: data.int("min_tokens").unwrap_or(zero.clone()),
+            is_prefill_leg: data
+                .dict("kv_transfer_params")
+                .is_some_and(|params| Fields(params).truthy("do_remote_decode")),
             skip_special_tokens: data.bool("skip_special_tokens").unwrap_or(true),
             spaces_between_special_tokens: data
                 .bool("spaces_between_special_tokens")
@@ -208,7 +214,7 @@ impl SamplingFields {
             presence_penalty: presence_penalty as f32,
             frequency_penalty: frequency_penalty as f32,
             logit_bias,
-            min_tokens: self.min_tokens.saturate() as u32,
+            min_tokens: self.min_tokens.saturate().min(max_tokens) as u32,
             seed: self.seed,
             skip_reading_prefix_cache: self.skip_reading_prefix_cache == Some(true),
             ..SamplingParams::greedy(max_tokens as u32)
@@ -275,7 +281,7 @@ impl SamplingFields {
                 "min_tokens must be greater than or equal to 0, got {min_tokens}."
             )));
         }
-        if *min_tokens > max_tokens {
+        if *min_tokens > max_tokens && !self.is_prefill_leg {
             return Err(ApiError::bad_request(format!(
                 "min_tokens must be less than or equal to max_tokens={max_tokens}, got \
                  {min_tokens}."

@@ -156,7 +156,7 @@ fn turn(
 async fn whole(turn: &Turn, mut fanout: Fanout) -> Result<reply::Generated, ApiError> {
     let mut outputs = fanout.finish().await?;
     let output = outputs.pop().unwrap_or_default();
-    let generated = turn.read(output, fanout.cached(0));
+    let generated = turn.read(output, &fanout);
     turn.keep(&generated);
     Ok(generated)
 }

@@ -1,7 +1,7 @@
 //! The response object.
 
 use super::super::chat::Parsing;
-use super::super::fanout::Output;
+use super::super::fanout::{Fanout, Output};
 use super::super::frontend::Frontend;
 use super::super::reply::to_json;
 use super::super::request::{Sampling, Shown, Tools};
@@ -68,6 +68,8 @@ pub struct Generated {
     pub cached: Option<u32>,
     /// The whole text with its tokens, when the reply shows it.
     pub raw: Option<(String, Vec<Token>)>,
+    /// The blocks that are kept for a peer.
+    pub kv_transfer: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -138,7 +140,7 @@ pub struct Reply<'a> {
     user: Option<&'a str>,
     presence_penalty: f64,
     frequency_penalty: f64,
-    kv_transfer_params: (),
+    kv_transfer_params: Option<&'a Value>,
     ec_transfer_params: (),
     input_messages: Option<[RawMessage<'a>; 1]>,
     output_messages: Option<Vec<RawMessage<'a>>>,
@@ -213,7 +215,7 @@ impl Outline {
             user: shown.user.as_deref(),
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
-            kv_transfer_params: (),
+            kv_transfer_params: None,
             ec_transfer_params: (),
             input_messages: None,
             output_messages: None,
@@ -259,6 +261,7 @@ impl Turn {
                 let is_empty = text.is_empty() && tokens.is_empty();
                 if is_empty { Vec::new() } else { vec![raw(text, tokens)] }
             }),
+            kv_transfer_params: generated.kv_transfer.as_ref(),
             ..self.outline.bare(status)
         }
     }
@@ -266,6 +269,12 @@ impl Turn {
     /// Whether nothing may tell what the tokens are: it would tell the reasoning as well.
     pub fn hides_tokens(&self) -> bool {
         self.parsing.as_ref().is_some_and(Parsing::hides_tokens)
+    }
+
+    /// The blocks that are kept of the prompt.
+    pub fn kv_transfer(&self, fanout: &Fanout) -> Option<Value> {
+        let shown = self.frontend.shown_transfer(fanout)?;
+        serde_json::to_value(shown).ok()
     }
 
     /// The log-probabilities of an output, when they are shown.
@@ -276,7 +285,7 @@ impl Turn {
     }
 
     /// Reads an output that is there in full.
-    pub fn read(&self, output: Output, cached: Option<u32>) -> Generated {
+    pub fn read(&self, output: Output, fanout: &Fanout) -> Generated {
         let logprobs = self.logprobs(&output);
         let mut reasoning_tokens = 0;
         let items = match &self.parsing {
@@ -295,7 +304,8 @@ impl Turn {
             finish: output.finish.map(|finish| finish.reason),
             tokens: output.total_tokens,
             reasoning_tokens,
-            cached,
+            cached: fanout.cached(0),
+            kv_transfer: self.kv_transfer(fanout),
             raw: self.prompt_text.is_some().then_some((output.text, output.tokens)),
         }
     }

@@ -228,6 +228,7 @@ impl Chunks for ResponseEvents {
             tokens: self.tokens,
             reasoning_tokens: self.parser.as_ref().map_or(0, OutputParser::reasoning_tokens),
             cached: fanout.cached(0),
+            kv_transfer: self.turn.kv_transfer(fanout),
             raw: self.raw.take(),
         };
         self.turn.keep(&generated);

@@ -10,6 +10,7 @@ use super::workspace::{LOGIT_ROWS, Rows, Workspace};
 use crate::model::Dims;
 use crate::runner::RowSink;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Rows of one piece of work, where rows are shared out.
@@ -56,7 +57,7 @@ pub(super) struct Forward {
     pub model: Model,
     pub work: Workspace,
     /// `[layer][block][kv_head][token][K(d) | V(d)]` bf16.
-    pub kv: Buffer<u16>,
+    pub kv: Arc<Buffer<u16>>,
     /// Elements of one layer's region.
     pub kv_layer: usize,
     pub block_size: usize,

@@ -93,11 +93,12 @@ impl<T: Plain> Buffer<T> {
     }
 
     /// Gives the memory back to the system. The mapping stays, and holds zeros from here on.
-    pub fn discard(&mut self) {
+    /// Nobody may use it meanwhile.
+    pub fn discard(&self) {
         let bytes = Self::bytes(self.len);
         if bytes > 0 {
-            // SAFETY: our own mapping, borrowed alone; zeros are valid elements. Where the advice
-            // is refused, the memory only stays in use.
+            // SAFETY: our own mapping, which nobody uses now; zeros are valid elements. Where the
+            // advice is refused, the memory only stays in use.
             unsafe { libc::madvise(self.start.as_ptr().cast(), bytes, libc::MADV_DONTNEED) };
         }
     }

@@ -25,6 +25,7 @@ pub use memory::CpuMemory;
 
 use crate::model::{Dims, WeightError, Weights};
 use crate::runner::{Backend, BackendError, Limits, Parts, RowSink, StepBatch, StepTiming};
+use crate::types::{KvMemory, KvRegion};
 use forward::Forward;
 use kernels::{Kernels, MAX_HEAD_DIM};
 use memory::{Buffer, Paging};
@@ -90,7 +91,7 @@ impl CpuBackend {
             kernels,
             pool,
             model,
-            kv,
+            kv: Arc::new(kv),
             kv_layer,
             block_size: limits.block_size,
             tiles: Vec::with_capacity(work.rows),
@@ -181,6 +182,18 @@ impl Backend for CpuBackend {
         let start = Instant::now();
         let in_sink = self.forward.run(&self.step, sink);
         Ok(StepTiming { device: start.elapsed().saturating_sub(in_sink) })
+    }
+
+    fn kv_memory(&self) -> Option<KvMemory> {
+        let Forward { kv, kv_layer, dims, .. } = &self.forward;
+        let block_len = kv_layer / self.limits.num_blocks.max(1) * size_of::<u16>();
+        let region = |layer: usize| KvRegion {
+            address: kv.at(layer * kv_layer) as u64,
+            block_len,
+            stride: block_len,
+            num_blocks: self.limits.num_blocks,
+        };
+        Some(KvMemory { regions: (0..dims.layers).map(region).collect(), owner: kv.clone() })
     }
 
     fn can_release(&self) -> bool {

@@ -37,7 +37,7 @@ fn page(stats: &TransferStats, fetches: Option<Fetches>) -> String {
     let time = Histogram::of_seconds(&[1.0]);
     let steps = Steps { tokens: &time, time: &time, device_time: &time };
     let mut now = Snapshot::idle(steps);
-    now.transfers = Some(Transfers { fetches, ..transfers(stats) });
+    now.transfers = Some(transfers(stats, fetches));
     metrics().render(&now, &Health::default(), Format::Plain)
 }
 

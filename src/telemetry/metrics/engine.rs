@@ -22,6 +22,8 @@ pub struct Snapshot<'a> {
     /// Tokens of prompts whose prefill is done, and those of them that were cached.
     pub prompt_tokens: u64,
     pub prompt_tokens_cached: u64,
+    /// Those of them whose KV came from another server.
+    pub prompt_tokens_pulled: u64,
     pub generation_tokens: u64,
     pub steps: u64,
     pub finished: Finished,
@@ -72,6 +74,7 @@ impl<'a> Snapshot<'a> {
             preemptions: 0,
             prompt_tokens: 0,
             prompt_tokens_cached: 0,
+            prompt_tokens_pulled: 0,
             generation_tokens: 0,
             steps: 0,
             finished: Finished::default(),
@@ -228,14 +231,15 @@ impl EnginePage<'_> {
             now.prompt_tokens,
         );
         let computed = now.prompt_tokens.saturating_sub(now.prompt_tokens_cached);
+        let cached_here = now.prompt_tokens_cached.saturating_sub(now.prompt_tokens_pulled);
         self.counters_by(
             "vllm:prompt_tokens_by_source",
             "Tokens of prompts by where their KV came from.",
             "source",
             &[
                 ("local_compute", computed),
-                ("local_cache_hit", now.prompt_tokens_cached),
-                ("external_kv_transfer", 0),
+                ("local_cache_hit", cached_here),
+                ("external_kv_transfer", now.prompt_tokens_pulled),
             ],
         );
         let help = "Tokens of prompts whose KV was cached.";
