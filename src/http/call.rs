@@ -67,6 +67,7 @@ impl Call {
             record.asked.session = session(headers, fields);
             record.asked.model.clone_from(&fields.model);
             record.asked.stream = fields.stream;
+            record.asked.remote = fields.transfer.source();
         });
     }
 

@@ -17,7 +17,7 @@ use super::request_log::{FanoutLog, RequestLog};
 use super::timing::RequestTiming;
 use crate::engine::{NewRequest, Refused, Reservation};
 use crate::error::ApiError;
-use crate::types::{LeasedBlocks, PromptLogprobs, SamplingParams};
+use crate::types::{LeasedBlocks, PromptLogprobs, SamplingParams, SpanRef};
 use axum::http::HeaderMap;
 use futures_util::future::try_join_all;
 use part::Part;
@@ -350,6 +350,11 @@ impl Fanout {
     /// Prompt tokens of a part that came from the cache; `None` for a search, which does not say.
     pub fn cached(&self, at: usize) -> Option<u32> {
         self.parts.get(at)?.cached
+    }
+
+    /// The call's span.
+    pub fn span(&self) -> Option<SpanRef> {
+        self.call.span()
     }
 
     /// The blocks that are kept of the first prompt, and how many of its tokens were cached.

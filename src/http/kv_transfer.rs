@@ -5,7 +5,8 @@ use super::fanout::Fanout;
 use super::frontend::Frontend;
 use super::request::{KvTransfer, RemotePrompt};
 use crate::engine::{EngineHandle, Transfer};
-use crate::types::{BlockId, LeasedBlocks, Moment, RemoteBlocks, uuid4};
+use crate::telemetry::request::RemoteSource;
+use crate::types::{BlockId, LeasedBlocks, Moment, RemoteBlocks, SpanRef, uuid4};
 use serde::Serialize;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -64,6 +65,16 @@ impl Share {
         self.remote().and_then(|prompt| prompt.cached)
     }
 
+    /// Where the prompt was computed, as spans tell it.
+    pub fn source(&self) -> Option<RemoteSource> {
+        let RemotePrompt { blocks, span, .. } = self.remote()?;
+        Some(RemoteSource {
+            engine_id: blocks.engine_id.to_string(),
+            request_id: blocks.request_id.to_string(),
+            span: *span,
+        })
+    }
+
     fn remote(&self) -> Option<&RemotePrompt> {
         match &self.transfer {
             Some(KvTransfer::Pull(prompt)) => Some(prompt),
@@ -107,6 +118,9 @@ pub struct KvTransferReply<'a> {
     remote_blocks_expiry_time: f64,
     transfer_mode: &'static str,
     remote_prefill_cached_tokens: u32,
+    /// P's span, when the request is traced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    glassbox_traceparent: Option<String>,
     /// As text: 64 bits do not survive every JSON library.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     glassbox_block_checksums: Vec<String>,
@@ -116,13 +130,16 @@ impl Frontend {
     /// The blocks that are kept of a request, as its reply names them.
     pub fn shown_transfer<'a>(&'a self, fanout: &'a Fanout) -> Option<KvTransferReply<'a>> {
         let identity = self.options.kv_transfer.as_ref()?;
-        let (leased, cached) = fanout.leased()?;
-        Some(KvTransferReply::new(identity, leased, cached))
+        Some(KvTransferReply::new(identity, fanout.leased()?, fanout.span()))
     }
 }
 
 impl<'a> KvTransferReply<'a> {
-    fn new(identity: &'a KvIdentity, leased: &'a LeasedBlocks, cached: u32) -> Self {
+    fn new(
+        identity: &'a KvIdentity,
+        (leased, cached): (&'a LeasedBlocks, u32),
+        span: Option<SpanRef>,
+    ) -> Self {
         Self {
             do_remote_prefill: true,
             do_remote_decode: false,
@@ -138,6 +155,7 @@ impl<'a> KvTransferReply<'a> {
             remote_blocks_expiry_time: leased.granted.expiry,
             transfer_mode: "pull",
             remote_prefill_cached_tokens: cached,
+            glassbox_traceparent: span.map(|span| span.traceparent()),
             glassbox_block_checksums: leased.granted.checksums.iter().map(u64::to_string).collect(),
         }
     }

@@ -13,7 +13,7 @@ pub(super) use spans::internal_span;
 
 use super::trace::SpanIds;
 use crate::config::TraceLevel;
-use crate::types::{Clock, FinishReason, Moment, Phase, Timeline, TimelineRoom};
+use crate::types::{Clock, FinishReason, Moment, Phase, SpanRef, Timeline, TimelineRoom};
 
 /// Which API was called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,17 @@ pub struct Asked {
     pub stop: Vec<String>,
     /// What KV events call the session.
     pub session: Option<String>,
+    /// Where its prompt was computed, when that was elsewhere.
+    pub remote: Option<RemoteSource>,
+}
+
+/// The request on another server that computed a prompt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteSource {
+    pub engine_id: String,
+    pub request_id: String,
+    /// Its span, when the server told.
+    pub span: Option<SpanRef>,
 }
 
 /// Sampling parameters as they were resolved.

@@ -15,6 +15,24 @@ pub struct SpanRef {
     pub span_id: u64,
 }
 
+impl SpanRef {
+    /// It as the `traceparent` of W3C, sampled.
+    pub fn traceparent(&self) -> String {
+        format!("00-{:032x}-{:016x}-01", self.trace_id, self.span_id)
+    }
+
+    /// The span that a `traceparent` of ours names.
+    pub fn of_traceparent(text: &str) -> Option<Self> {
+        let (trace, span) = text.strip_prefix("00-")?.strip_suffix("-01")?.split_once('-')?;
+        if (trace.len(), span.len()) != (32, 16) {
+            return None;
+        }
+        let trace_id = u128::from_str_radix(trace, 16).ok().filter(|id| *id != 0)?;
+        let span_id = u64::from_str_radix(span, 16).ok().filter(|id| *id != 0)?;
+        Some(Self { trace_id, span_id })
+    }
+}
+
 /// One observation with the span that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Exemplar {

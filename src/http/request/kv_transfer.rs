@@ -3,7 +3,7 @@
 
 use super::super::json::{Int, Json};
 use super::fields::Fields;
-use crate::types::{BlockId, Moment, RemoteBlocks};
+use crate::types::{BlockId, Moment, RemoteBlocks, SpanRef};
 use std::sync::Arc;
 
 /// A request's part in KV transfer.
@@ -21,6 +21,8 @@ pub struct RemotePrompt {
     pub blocks: RemoteBlocks,
     /// Prompt tokens that the peer found in its cache: what clients are told of theirs.
     pub cached: Option<u32>,
+    /// The peer's span of the request that computed it.
+    pub span: Option<SpanRef>,
 }
 
 impl KvTransfer {
@@ -40,7 +42,8 @@ impl KvTransfer {
         }
         let cached = params.int("remote_prefill_cached_tokens");
         let cached = cached.and_then(|cached| u32::try_from(cached.as_i64()?).ok());
-        Some(Self::Pull(Arc::new(RemotePrompt { blocks: blocks?, cached })))
+        let span = params.str("glassbox_traceparent").and_then(SpanRef::of_traceparent);
+        Some(Self::Pull(Arc::new(RemotePrompt { blocks: blocks?, cached, span })))
     }
 }
 

@@ -3,9 +3,10 @@
 use super::attributes::int;
 use super::{GenerationRecord, RequestRecord};
 use crate::config::TraceLevel;
-use crate::types::{Clock, Interval, Moment, Phase, StepEvent, StepLog, WaitReason};
+use crate::types::{Clock, Interval, Moment, Phase, SpanRef, StepEvent, StepLog, WaitReason};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::Event;
+use std::time::Duration;
 
 /// What a child span shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,12 +86,17 @@ pub fn children<'a>(
 }
 
 /// What a child says beside its times.
-pub fn details(child: &Child, generation: Option<&GenerationRecord>) -> Vec<KeyValue> {
+pub fn details(
+    child: &Child,
+    record: &RequestRecord,
+    generation: Option<&GenerationRecord>,
+) -> Vec<KeyValue> {
     let Some(generation) = generation else { return Vec::new() };
     let timeline = &generation.timeline;
     match child.kind {
         Kind::Tokenize => vec![int("gen_ai.usage.input_tokens", generation.prompt_tokens.into())],
         Kind::Phase(Phase::Queue) => queue_details(generation, child),
+        Kind::Phase(Phase::Transfer) => transfer_details(record, generation),
         Kind::Phase(Phase::Prefill) => {
             let steps = &timeline.prefill_steps;
             let mut details = vec![
@@ -109,6 +115,29 @@ pub fn details(child: &Child, generation: Option<&GenerationRecord>) -> Vec<KeyV
         }
         _ => Vec::new(),
     }
+}
+
+/// What was pulled, from where, and what of the time went into meeting the peer.
+fn transfer_details(record: &RequestRecord, generation: &GenerationRecord) -> Vec<KeyValue> {
+    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let mut details = Vec::new();
+    if let Some(remote) = &record.asked.remote {
+        details.push(KeyValue::new("glassbox.kv_transfer.engine_id", remote.engine_id.clone()));
+        details.push(KeyValue::new("glassbox.kv_transfer.request_id", remote.request_id.clone()));
+    }
+    if let Some(pull) = &generation.timeline.pull {
+        details.push(int("glassbox.kv_transfer.bytes", pull.bytes));
+        details.push(int("glassbox.kv_transfer.blocks", pull.blocks.into()));
+        details.push(int("glassbox.kv_transfer.handshake", nanos(pull.handshake)));
+        details.push(int("glassbox.kv_transfer.read", nanos(pull.transfer)));
+    }
+    details
+}
+
+/// The span of the request that computed what a child waits for.
+pub fn link(child: &Child, record: &RequestRecord) -> Option<SpanRef> {
+    let remote = record.asked.remote.as_ref()?;
+    remote.span.filter(|_| child.kind == Kind::Phase(Phase::Transfer))
 }
 
 /// Why it waited: for which of the things a step needs, and how long for the step under way.

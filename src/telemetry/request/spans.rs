@@ -3,8 +3,10 @@
 use super::children::{self, Child};
 use super::{GenerationRecord, RequestRecord, attributes};
 use crate::telemetry::trace::{SpanIds, Spans, span_id};
-use crate::types::Moment;
-use opentelemetry::trace::{SpanId, SpanKind, Status};
+use crate::types::{Moment, SpanRef};
+use opentelemetry::trace::{
+    Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
+};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use std::borrow::Cow;
@@ -49,10 +51,13 @@ impl RequestRecord {
     ) -> SpanData {
         let mut events = SpanEvents::default();
         events.events = children::events(child, generation, &self.clock);
+        let mut links = SpanLinks::default();
+        links.links.extend(children::link(child, self).map(link));
         SpanData {
             parent_span_id: ids.span_id,
-            attributes: children::details(child, generation),
+            attributes: children::details(child, self, generation),
             events,
+            links,
             ..self.span(child.name(), ids, span_id(), child.start, child.end)
         }
     }
@@ -68,6 +73,14 @@ impl RequestRecord {
         let (start, end) = (self.clock.system_time(start), self.clock.system_time(end));
         internal_span(name.into(), ids, span_id, (start, end), Vec::new())
     }
+}
+
+/// A span of another server.
+fn link(span: SpanRef) -> Link {
+    let (trace_id, span_id) = (TraceId::from(span.trace_id), SpanId::from(span.span_id));
+    let flags = TraceFlags::SAMPLED;
+    let context = SpanContext::new(trace_id, span_id, flags, true, TraceState::default());
+    Link::with_context(context)
 }
 
 /// A span inside the process, without a parent so far.

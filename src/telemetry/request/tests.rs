@@ -1,6 +1,6 @@
 use super::*;
 use crate::telemetry::trace::Spans;
-use crate::types::{StepEvent, WaitReason};
+use crate::types::{PullStats, StepEvent, WaitReason};
 use opentelemetry::Value;
 use opentelemetry::trace::{SpanId, SpanKind, Status, TraceId, TraceState};
 use opentelemetry_sdk::trace::SpanData;
@@ -254,4 +254,40 @@ proptest! {
             prop_assert!(child.start_time <= child.end_time, "{}", child.name);
         }
     }
+}
+
+#[test]
+fn a_pull_tells_where_its_blocks_came_from() {
+    let mut timeline = Timeline::new(at(140), timeline_room(Some(TraceLevel::Phases)));
+    timeline.queued = Some(at(150));
+    timeline.enter(Phase::Transfer, at(160));
+    timeline.pull = Some(PullStats {
+        bytes: 4096,
+        blocks: 2,
+        handshake: Duration::from_nanos(11),
+        transfer: Duration::from_nanos(25),
+    });
+    timeline.enter(Phase::Queue, at(200));
+    timeline.scheduled = Some(at(210));
+    timeline.enter(Phase::Prefill, at(210));
+    let mut record = record(TraceLevel::Phases);
+    let theirs = SpanRef { trace_id: 0xabc, span_id: 0xdef };
+    let span = SpanRef::of_traceparent(&theirs.traceparent());
+    assert_eq!(span, Some(theirs));
+    let (engine_id, request_id) = ("engine".to_owned(), "cmpl-1-0-abcdef01".to_owned());
+    record.asked.remote = Some(RemoteSource { engine_id, request_id, span });
+    record.generations.push(generation(timeline, Outcome::Finished(FinishReason::Stop)));
+    record.end = at(950);
+    let spans = written(record);
+    let pull = spans.iter().find(|span| span.name == "kv_transfer").expect("it is shown");
+    assert_eq!((int_of(pull, "glassbox.kv_transfer.bytes"), nanos(pull)), (4096, 40));
+    assert_eq!(int_of(pull, "glassbox.kv_transfer.blocks"), 2);
+    assert_eq!(int_of(pull, "glassbox.kv_transfer.handshake"), 11);
+    assert_eq!(int_of(pull, "glassbox.kv_transfer.read"), 25);
+    assert_eq!(get(pull, "glassbox.kv_transfer.engine_id"), Some(&Value::from("engine")));
+    let [link] = pull.links.links.as_slice() else { panic!("{:?}", pull.links) };
+    assert_eq!(link.span_context.trace_id(), TraceId::from(theirs.trace_id));
+    assert_eq!(link.span_context.span_id(), SpanId::from(theirs.span_id));
+    let others = spans.iter().filter(|span| span.name != "kv_transfer");
+    others.for_each(|span| assert!(span.links.links.is_empty()));
 }
