@@ -350,6 +350,7 @@ impl Core {
         gauges.waiting.store(waiting as u64, Relaxed);
         gauges.pulling.store(self.scheduler.num_pulling() as u64, Relaxed);
         gauges.wanted.store(self.transfers.wanted(), Relaxed);
+        gauges.leased.store(self.transfers.leased(), Relaxed);
         let pool = self.kv.pool();
         gauges.kv_used_blocks.store((pool.num_blocks() - pool.num_free()) as u64, Relaxed);
         self.status.progress(self.has_work());

@@ -23,6 +23,8 @@ pub struct Gauges {
     pub pulling: AtomicU64,
     /// Those whose KV is elsewhere and that have no blocks for it yet.
     pub wanted: AtomicU64,
+    /// Prompts whose blocks are kept for a peer.
+    pub leased: AtomicU64,
     /// KV blocks that some request holds. Cached blocks that nobody holds count as free.
     pub kv_used_blocks: AtomicU64,
 }

@@ -41,6 +41,11 @@ impl Transfers {
         self.wanted
     }
 
+    /// Prompts whose blocks are kept for a peer.
+    pub fn leased(&self) -> u64 {
+        self.leased.len() as u64
+    }
+
     /// Whether memory must stay as it is for others.
     pub fn holds_any(&self) -> bool {
         !self.leased.is_empty() || !self.orphans.is_empty()

@@ -21,6 +21,7 @@ use build::{Engine, EngineThread, Sizes};
 use shutdown::{Ended, GRACE, Work, serve_until_asked};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -303,8 +304,10 @@ fn json_options(from: &StructuredOutputSettings) -> JsonOptions {
 }
 
 impl Work for EngineHandle {
+    /// What is kept for a peer is somebody's request still.
     fn in_flight(&self) -> usize {
-        EngineHandle::in_flight(self)
+        let leased = self.status().gauges.leased.load(Relaxed);
+        EngineHandle::in_flight(self) + leased as usize
     }
 
     fn refuse_new(&self) {
