@@ -184,8 +184,7 @@ impl Core {
         self.transfers.leased.insert(request_id.clone(), sequence.blocks);
         let granted = move |granted| {
             let leased = LeasedBlocks { request_id, blocks, num_tokens, granted };
-            let _ = events.send(Generated::Leased(Box::new(leased)));
-            let _ = events.send(event);
+            events.send(Generated::Leased(Box::new(leased))).is_ok() && events.send(event).is_ok()
         };
         connector.lease(lease, Box::new(granted));
         self.status.counters.leases.fetch_add(1, Relaxed);

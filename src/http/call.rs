@@ -2,6 +2,7 @@
 
 use super::frontend::Frontend;
 use super::headers::{session, session_header};
+use super::kv_transfer::Share;
 use super::request::GenerateFields;
 use crate::engine::EngineHandle;
 use crate::error::ApiError;
@@ -29,8 +30,15 @@ pub struct Call {
     arrival: Moment,
     /// `None` for calls without spans.
     trace: Option<Arc<Trace>>,
-    /// `None` when it transfers no KV.
-    transfers: Option<EngineHandle>,
+    /// `None` when the server transfers no KV.
+    transfer: Option<Arc<CallTransfer>>,
+}
+
+/// What a call has to do with KV transfer.
+struct CallTransfer {
+    engine: EngineHandle,
+    /// Its body was read: what it names is let go by [`super::kv_transfer::Share`].
+    is_read: AtomicBool,
 }
 
 struct Trace {
@@ -48,8 +56,12 @@ impl Call {
         let api = APIS.into_iter().find(|api| *method == Method::POST && api.route == path);
         let trace = api.and_then(|api| Trace::begin(frontend, api, headers, &clock, start));
         let metrics = frontend.metrics.clone();
-        let transfers = frontend.options.kv_transfer.is_some().then(|| frontend.engine.clone());
-        Self { clock, metrics, arrival: start, trace: trace.map(Arc::new), transfers }
+        let transfer = frontend.options.kv_transfer.as_ref().map(|_| CallTransfer {
+            engine: frontend.engine.clone(),
+            is_read: AtomicBool::new(false),
+        });
+        let (trace, transfer) = (trace.map(Arc::new), transfer.map(Arc::new));
+        Self { clock, metrics, arrival: start, trace, transfer }
     }
 
     /// The body was read and checked: vLLM's arrival.
@@ -60,8 +72,9 @@ impl Call {
 
     /// What its body says.
     pub fn asks_for(&self, fields: &GenerateFields, headers: &HeaderMap) {
-        if let Some(engine) = &self.transfers {
-            fields.transfer.engage(engine);
+        if let Some(transfer) = &self.transfer {
+            transfer.is_read.store(true, Relaxed);
+            fields.transfer.engage(&transfer.engine);
         }
         self.note(|record| {
             record.asked.session = session(headers, fields);
@@ -69,6 +82,14 @@ impl Call {
             record.asked.stream = fields.stream;
             record.asked.remote = fields.transfer.source();
         });
+    }
+
+    /// It was refused. If that was before its body made sense, the blocks that a peer keeps for it
+    /// are let go all the same.
+    pub fn refused(&self, body: &[u8]) {
+        if let Some(transfer) = self.transfer.as_ref().filter(|t| !t.is_read.load(Relaxed)) {
+            Share::of_body(body).engage(&transfer.engine);
+        }
     }
 
     /// What it comes to for the engine.

@@ -3,6 +3,7 @@
 
 use super::fanout::Fanout;
 use super::frontend::Frontend;
+use super::json;
 use super::request::{KvTransfer, RemotePrompt};
 use crate::engine::{EngineHandle, Transfer};
 use crate::telemetry::request::RemoteSource;
@@ -34,6 +35,13 @@ impl Share {
     pub fn new(transfer: Option<KvTransfer>) -> Self {
         let (is_taken, engine) = (AtomicBool::new(false), OnceLock::new());
         Self { transfer, is_taken, engine }
+    }
+
+    /// Of a body whatever else is in it; of none when there are none to be read.
+    pub fn of_body(body: &[u8]) -> Self {
+        let document = json::parse(body).ok();
+        let fields = document.as_ref().and_then(|document| document.root.as_dict());
+        Self::new(fields.and_then(KvTransfer::of_body))
     }
 
     /// The request goes on with this engine, which transfers KV.

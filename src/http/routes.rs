@@ -270,18 +270,32 @@ async fn post<B>(
     frontend: Arc<Frontend>,
     call: Call,
     endpoint: Endpoint,
-    Parts { headers, uri, .. }: Parts,
+    head: Parts,
     body: B,
 ) -> Result<Response<Body>, ApiError>
 where
     B: hyper::body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    use Endpoint::*;
     if endpoint.scales_out() && !frontend.options.enable_scale_out {
         return Err(render::disabled());
     }
     let body = body::collect(&frontend, body).await?;
+    let answer = answer(frontend, call.clone(), endpoint, head, body.clone()).await;
+    if answer.is_err() && endpoint.generates() {
+        call.refused(&body);
+    }
+    answer
+}
+
+async fn answer(
+    frontend: Arc<Frontend>,
+    call: Call,
+    endpoint: Endpoint,
+    Parts { headers, uri, .. }: Parts,
+    body: Bytes,
+) -> Result<Response<Body>, ApiError> {
+    use Endpoint::*;
     let load = LoadGuard::count(&frontend, endpoint.is_load());
     let interval = frontend.options.sse_keep_alive;
     let kept = |response, load| guard::hold(keep_alive(response, interval), load);

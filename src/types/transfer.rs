@@ -138,8 +138,8 @@ pub enum TransferEvent {
     Released { request_id: Arc<str> },
 }
 
-/// Told once a lease is in force.
-pub type OnGranted = Box<dyn FnOnce(Granted) + Send>;
+/// Told once a lease is in force. Whether anybody is there to hear of it: otherwise it ends at once.
+pub type OnGranted = Box<dyn FnOnce(Granted) -> bool + Send>;
 
 /// The engine's way to the connector. Called on the engine thread: nothing here waits.
 pub trait KvConnector: Send {

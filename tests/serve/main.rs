@@ -7,6 +7,7 @@ mod messages;
 mod observability;
 mod responses;
 mod support;
+mod transfer;
 
 use serde_json::{Value, json};
 use std::process::Stdio;

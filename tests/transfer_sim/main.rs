@@ -10,7 +10,7 @@ mod net;
 mod node;
 
 use dice::Dice;
-use glassbox::engine::{Generation, NewRequest, Transfer};
+use glassbox::engine::{Generation, NewRequest, Transfer, Turn};
 use glassbox::runner::Limits;
 use glassbox::runner::sim::context_hash;
 use glassbox::types::{
@@ -255,12 +255,7 @@ impl World {
         self.nodes.iter_mut().for_each(|node| node.is_asleep = false);
         for _ in 0..20_000 {
             self.turn();
-            let at_rest = |node: &Node| {
-                let gauges = &node.handle.status().gauges;
-                let used = gauges.kv_used_blocks.load(std::sync::atomic::Ordering::Relaxed);
-                node.connector.is_idle() && used == 0
-            };
-            if self.clients.is_empty() && self.nodes.iter().all(at_rest) {
+            if self.clients.is_empty() && self.nodes.iter().all(is_at_rest) {
                 let counters = &self.nodes[1].handle.status().counters;
                 let load = |counter: &std::sync::atomic::AtomicU64| {
                     counter.load(std::sync::atomic::Ordering::Relaxed)
@@ -279,6 +274,13 @@ impl World {
     }
 }
 
+/// Whether it holds nothing.
+fn is_at_rest(node: &Node) -> bool {
+    let gauges = &node.handle.status().gauges;
+    let used = gauges.kv_used_blocks.load(std::sync::atomic::Ordering::Relaxed);
+    node.connector.is_idle() && used == 0
+}
+
 /// What the prompt gives alone.
 fn alone(prompt: &[Token], tokens: usize) -> Vec<Token> {
     let mut context = prompt.iter().fold(0, |context, &token| context_hash(context, token));
@@ -292,6 +294,19 @@ fn alone(prompt: &[Token], tokens: usize) -> Vec<Token> {
 
 fn from_env(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+}
+
+#[test]
+fn blocks_that_nobody_heard_of_are_not_kept() {
+    let mut world = World::new(0);
+    world.arrive();
+    let prefiller = &mut world.nodes[0];
+    while prefiller.core.turn().expect("the device works") == Turn::Stepped {}
+    assert!(!is_at_rest(prefiller), "the connector has not heard of them yet");
+    world.clients.clear();
+    prefiller.turn();
+    prefiller.turn();
+    assert!(is_at_rest(prefiller));
 }
 
 #[test]

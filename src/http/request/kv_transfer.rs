@@ -1,7 +1,7 @@
 //! `kv_transfer_params` of a request: whether its prompt is computed for another server, or was by
 //! one.
 
-use super::super::json::{Int, Json};
+use super::super::json::{Dict, Int, Json};
 use super::fields::Fields;
 use crate::types::{BlockId, Moment, RemoteBlocks, SpanRef};
 use std::sync::Arc;
@@ -44,6 +44,11 @@ impl KvTransfer {
         let cached = cached.and_then(|cached| u32::try_from(cached.as_i64()?).ok());
         let span = params.str("glassbox_traceparent").and_then(SpanRef::of_traceparent);
         Some(Self::Pull(Arc::new(RemotePrompt { blocks: blocks?, cached, span })))
+    }
+
+    /// The same of a body that nobody has checked.
+    pub fn of_body(body: &Dict) -> Option<Self> {
+        Self::read(Fields(body))
     }
 }
 

@@ -62,6 +62,15 @@ impl Endpoint {
         )
     }
 
+    /// Whether it may continue what another server computed.
+    pub fn generates(self) -> bool {
+        use Endpoint::*;
+        matches!(
+            self,
+            Chat | ChatBatch | Completions | Messages | Responses | Invocations | Generate
+        )
+    }
+
     /// Whether it is there only for scaling out.
     pub fn scales_out(self) -> bool {
         use Endpoint::*;

@@ -59,8 +59,11 @@ impl Core {
             false => Vec::new(),
         };
         self.parts.transport.grant(&request_id, &blocks);
-        let deadline = self.leases.begin(request_id, self.parts.clock.now());
-        granted(Granted { expiry: seconds(deadline), checksums });
+        let deadline = self.leases.begin(request_id.clone(), self.parts.clock.now());
+        if !granted(Granted { expiry: seconds(deadline), checksums }) {
+            self.leases.end(&request_id);
+            self.ending.push(request_id);
+        }
     }
 
     /// A request came that will pull.

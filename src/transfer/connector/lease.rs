@@ -90,7 +90,11 @@ impl Leases {
         Some(request_id)
     }
 
-    fn end(&mut self, request_id: &str) {
+    /// Ends one before its time.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn end(&mut self, request_id: &str) {
         let (name, lease) = self.current.remove_entry(request_id).expect("a lease ends once");
         self.by_deadline.remove(&(lease.deadline, name));
     }
