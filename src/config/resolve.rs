@@ -125,6 +125,7 @@ fn model(raw: &Raw, env: &Env) -> Result<ModelSettings, String> {
         served_names: if served.is_empty() { vec![model.clone()] } else { served },
         model,
         tokenizer: raw.text("--tokenizer"),
+        skip_tokenizer: raw.is_on("--skip-tokenizer-init"),
         revision: raw.text("--revision"),
         tokenizer_revision: raw.text("--tokenizer-revision"),
         hf_config_path: raw.text("--hf-config-path"),

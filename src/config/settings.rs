@@ -51,6 +51,8 @@ pub struct ModelSettings {
     pub served_names: Vec<String>,
     /// A folder or a hub id; the model's own when `None`.
     pub tokenizer: Option<String>,
+    /// Token ids alone are served.
+    pub skip_tokenizer: bool,
     pub revision: Option<String>,
     /// Of the tokenizer, where it differs.
     pub tokenizer_revision: Option<String>,

@@ -157,7 +157,7 @@ impl Frontend {
         if let Some(finished) = &*finished {
             let max_tokens = sampling.params.max_tokens;
             sampling.params = SamplingParams { max_tokens, ..finished.clone() };
-            sampling.grammar = request.sampling.grammar(sampling.grammar.take())?;
+            sampling.grammar = request.sampling.grammar(sampling.grammar.take(), limits)?;
         } else {
             request.sampling.finish(&mut sampling, limits, &self.defaults, self.eos)?;
         }
@@ -248,7 +248,8 @@ impl Frontend {
     }
 
     async fn tokenise_bad_words(&self, sampling: &mut Sampling) -> Result<(), ApiError> {
-        if sampling.bad_words.is_empty() {
+        // Without a tokenizer they forbid nothing, as in vLLM.
+        if sampling.bad_words.is_empty() || !self.encoder.has_tokenizer() {
             return Ok(());
         }
         let words = self.encoder.encode_bad_words(sampling.bad_words.to_vec()).await;

@@ -66,7 +66,7 @@ pub struct Options {
     pub updates_adapters: bool,
     /// What `/server_info` tells.
     pub server_info: ServerInfo,
-    /// What `/tokenizer_info` tells; `None`: there is no such endpoint.
+    /// What `/tokenizer_info` tells, null without a tokenizer; `None`: there is no such endpoint.
     pub tokenizer_info: Option<Value>,
     /// How much memory stored responses may take; `None` stores none.
     /// VLLM_ENABLE_RESPONSES_API_STORE.
@@ -255,38 +255,38 @@ pub struct Frontend {
 }
 
 impl Frontend {
-    /// Puts the parts together.
+    /// Puts the parts together. Without a tokenizer, only token ids are served.
     ///
     /// # Errors
     /// A tokenizer whose tokens cannot be turned back into text, or that a parser cannot use.
     pub fn new(
         mut options: Options,
         engine: EngineHandle,
-        tokenizer: &Tokenizer,
+        tokenizer: Option<&Tokenizer>,
         template: Option<Arc<ChatTemplate>>,
         defaults: GenerationDefaults,
         metrics: Arc<Metrics>,
         render_metrics: RenderMetrics,
     ) -> Result<Self, FrontendError> {
         let digest = |key: &String| Sha256::digest(key).into();
-        let encoder = Encoder::new(tokenizer.hf().as_ref().clone())?;
-        let (reasoning, tools) = (options.reasoning_format, options.tool_format);
-        let parsers = Parsers::new(reasoning, tools, encoder.vocabulary().clone());
-        let parsers = parsers.map_err(|why| FrontendError::Parsers {
-            flags: parser_flags(reasoning, tools),
-            model: str_repr(&options.model_root),
-            why,
-        })?;
-        options.limits.reasoning = reasoning::marks(&options, tokenizer).map(Arc::new);
-        let grammars = grammars(&encoder, tokenizer.eos, options.json)
-            .with_regex_limit(options.regex_time_limit);
+        let encoder = match tokenizer {
+            Some(tokenizer) => Encoder::new(tokenizer.hf().as_ref().clone())?,
+            None => Encoder::without_tokenizer(),
+        };
+        let parsers = tokenizer.map(|_| parsers(&options, &encoder)).transpose()?.flatten();
+        let marks = tokenizer.and_then(|tokenizer| reasoning::marks(&options, tokenizer));
+        options.limits.reasoning = marks.map(Arc::new);
+        options.limits.has_tokenizer = encoder.has_tokenizer();
+        let eos = tokenizer.and_then(|tokenizer| tokenizer.eos);
+        let grammars =
+            grammars(&encoder, eos, options.json).with_regex_limit(options.regex_time_limit);
         Ok(Self {
             key_digests: options.api_keys.iter().map(digest).collect(),
             encoder,
             grammars,
             parsers: parsers.map(Arc::new),
-            special_tokens: tokenizer.special.clone(),
-            eos: tokenizer.eos,
+            special_tokens: tokenizer.map(|one| one.special.clone()).unwrap_or_default(),
+            eos,
             merges_systems: messages::merges_systems(template.as_deref()),
             disabled_effort: options
                 .anthropic_disabled_thinking_effort
@@ -363,6 +363,17 @@ impl Frontend {
     pub fn tokens_as_ids(&self, request: &GenerateFields) -> bool {
         request.return_tokens_as_token_ids.unwrap_or(self.options.return_tokens_as_token_ids)
     }
+}
+
+/// Finds reasoning and calls of tools, where that is asked for.
+fn parsers(options: &Options, encoder: &Encoder) -> Result<Option<Parsers>, FrontendError> {
+    let (reasoning, tools) = (options.reasoning_format, options.tool_format);
+    let parsers = Parsers::new(reasoning, tools, encoder.vocabulary().clone());
+    parsers.map_err(|why| FrontendError::Parsers {
+        flags: parser_flags(reasoning, tools),
+        model: str_repr(&options.model_root),
+        why,
+    })
 }
 
 /// Compiles grammars for the encoder's vocabulary.

@@ -131,7 +131,10 @@ impl LengthRules {
 
 impl From<EncodeError> for ApiError {
     fn from(error: EncodeError) -> Self {
-        Self::internal(error.to_string())
+        match error {
+            EncodeError::NoTokenizer => Self::bad_request(error.to_string()),
+            EncodeError::Tokenizer(_) | EncodeError::Panicked => Self::internal(error.to_string()),
+        }
     }
 }
 
@@ -142,6 +145,7 @@ impl Frontend {
         text: String,
         rules: &LengthRules,
     ) -> Result<TokenPrompt, ApiError> {
+        self.encoder.check()?;
         let text = rules.check_text(text, self.encoder.max_chars_per_token())?;
         // Cutting may need the last tokens, so all of them; otherwise one more than may be kept
         // is enough to know that there are too many.

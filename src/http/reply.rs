@@ -123,8 +123,9 @@ impl Frontend {
     /// `prompt_logprobs` of a reply: null for the first token, then a map for each other.
     pub fn prompt_logprobs(&self, logprobs: &PromptLogprobs) -> Vec<Option<TokenMap>> {
         let mut texts = TokenTexts::new(self.encoder.vocabulary().clone());
-        let maps = logprobs.iter().map(|position| Some(TokenMap(texts.next(position).prompt())));
-        std::iter::once(None).chain(maps).collect()
+        let has_texts = self.encoder.has_tokenizer();
+        let map = |position| Some(TokenMap(texts.next(position).prompt(has_texts)));
+        std::iter::once(None).chain(logprobs.iter().map(map)).collect()
     }
 }
 

@@ -14,6 +14,7 @@ use super::keep_alive::keep_alive;
 use super::{
     adapters, body, chat, completions, decisions, derender, elastic, generate, guard, invocations,
     messages, metrics, models, operations, render, reply, respond, responses, scoring, tokenize,
+    tokenizer_info,
 };
 use crate::error::ApiError;
 use axum::body::{Body, Bytes};
@@ -247,7 +248,7 @@ where
         Endpoint::Version => return operations::version(),
         Endpoint::Load => return operations::load(&frontend),
         Endpoint::KvEventSources => return operations::kv_event_sources(&frontend),
-        Endpoint::TokenizerInfo => return respond::json(&frontend.options.tokenizer_info),
+        Endpoint::TokenizerInfo => return tokenizer_info::show(&frontend),
         Endpoint::IsScalingElasticEp => return elastic::is_scaling(),
         Endpoint::Models => return models::list(&frontend),
         Endpoint::Docs(page) => return page.show(&frontend),

@@ -78,6 +78,10 @@ pub async fn create(
 
 /// What vLLM checks before it tokenises.
 fn check(frontend: &Frontend, request: &ScoringRequest) -> Result<(), ApiError> {
+    if !frontend.encoder.has_tokenizer() {
+        let message = "Tokenizer not available. Cannot process generative scoring request.";
+        return Err(ApiError::bad_request(message));
+    }
     let vocab = frontend.options.limits.vocab_size;
     let outside = |id: &&Int| **id < 0 || **id >= i64::from(vocab);
     let message = if let Some(id) = request.label_token_ids.iter().find(outside) {

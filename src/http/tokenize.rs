@@ -74,6 +74,7 @@ pub fn detokenize(
     let (request, _) = read(headers, body, DetokenizeRequest::new)?;
     let log = request_log(frontend, headers, body);
     frontend.check_model(request.model.as_deref())?;
+    frontend.encoder.check()?;
     let token = |id: &Int| Token::try_from(id.saturate());
     let tokens: Result<Vec<Token>, _> = request.tokens.iter().map(token).collect();
     let tokens =

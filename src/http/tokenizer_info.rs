@@ -1,6 +1,10 @@
 //! `/tokenizer_info`: the tokenizer's settings, as transformers holds them once it has read them.
 
+use super::frontend::Frontend;
+use super::respond;
 use crate::model::Tokenizer;
+use axum::body::Body;
+use axum::http::Response;
 use serde_json::{Map, Value, json};
 
 /// Settings that come first, whatever the file's order.
@@ -8,6 +12,14 @@ const FIRST: [&str; 5] = ["unk_token", "bos_token", "eos_token", "pad_token", "a
 /// Settings of the file that transformers keeps elsewhere or not at all.
 const ELSEWHERE: [&str; 4] =
     ["tokenizer_class", "added_tokens_decoder", "additional_special_tokens", "add_bos_token"];
+
+/// Answers one request.
+pub(super) fn show(frontend: &Frontend) -> Response<Body> {
+    match frontend.encoder.check() {
+        Ok(()) => respond::json(&frontend.options.tokenizer_info),
+        Err(error) => respond::error(&error.into()),
+    }
+}
 
 /// What is told of `tokenizer`, which was opened as `name`, a folder if `is_local`.
 pub fn tokenizer_info(tokenizer: &Tokenizer, name: &str, is_local: bool) -> Value {

@@ -45,6 +45,7 @@ pub fn open_model(settings: &Settings) -> Result<Model, String> {
         config_path: from.hf_config_path.clone(),
         hf_overrides: from.hf_overrides.clone(),
         tokenizer: from.tokenizer.clone(),
+        skip_tokenizer: from.skip_tokenizer,
         chat_template: from.chat_template.clone(),
         load_format: from.load_format,
         seed: from.seed,

@@ -175,7 +175,7 @@ pub struct Told<'a> {
 /// The HTTP face of an engine.
 ///
 /// # Errors
-/// A model without a tokenizer, or with one whose tokens cannot be turned back into text.
+/// A tokenizer whose tokens cannot be turned back into text, or that a parser cannot use.
 pub fn frontend(
     settings: &Settings,
     model: &Model,
@@ -184,7 +184,13 @@ pub fn frontend(
     tracer: Option<Tracer>,
     told: Told,
 ) -> Result<Frontend, String> {
-    let tokenizer = model.tokenizer.as_ref().ok_or("the model has no tokenizer")?;
+    let tokenizer = model.tokenizer.as_deref();
+    if tokenizer.is_none() {
+        log::warn!(
+            "no tokenizer: requests and replies hold token ids, and only the generation config \
+             says which tokens end a reply"
+        );
+    }
     let metrics = Arc::new(Metrics::new(&MetricsConfig {
         model_name: &settings.model.served_names[0],
         cache: &settings.cache,
@@ -224,7 +230,8 @@ pub fn frontend(
     if settings.frontend.tokenizer_info {
         let is_local = std::path::Path::new(&settings.model.model).is_dir();
         let name = &settings.model.model;
-        options.tokenizer_info = Some(http::tokenizer_info(tokenizer, name, is_local));
+        let info = tokenizer.map(|tokenizer| http::tokenizer_info(tokenizer, name, is_local));
+        options.tokenizer_info = Some(info.unwrap_or_default());
     }
     options.server_info = observe::server_info(settings, sizes);
     let defaults = model.generation.clone();
@@ -240,6 +247,7 @@ fn options(settings: &Settings, model: &Model, sizes: &Sizes) -> http::Options {
         vocab_size: model.config.dims.vocab as u32,
         max_logprobs: settings.model.max_logprobs.map_or(-1, i64::from),
         reasoning: None,
+        has_tokenizer: model.tokenizer.is_some(),
     };
     let config = [settings.model.model.as_str(), &settings.non_default_args];
     let fingerprint = http::system_fingerprint(&config);

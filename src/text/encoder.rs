@@ -22,9 +22,12 @@ const FIRST_LOOK: usize = 8;
 /// Where a text was cut, its last tokens may not be those of the whole.
 const CUT_MARGIN: usize = 64;
 
-/// A failure of the tokenizer itself; no text of a client should lead to it.
+/// Why text was not tokenised. But for the first, no text of a client should lead to it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
+    /// There is none; the message is vLLM's.
+    #[error("Tokenizer not available when `skip_tokenizer_init=True`")]
+    NoTokenizer,
     #[error("the tokenizer failed: {0}")]
     Tokenizer(String),
     #[error("the tokenizer panicked")]
@@ -59,7 +62,8 @@ pub struct Encoder {
 }
 
 struct Shared {
-    tokenizer: Tokenizer,
+    /// `None` where only token ids are served.
+    tokenizer: Option<Tokenizer>,
     vocabulary: Arc<Vocabulary>,
     short: Arc<Semaphore>,
     long: Arc<Semaphore>,
@@ -72,6 +76,15 @@ impl Encoder {
         tokenizer.with_padding(None);
         // Only setting a length can fail.
         let _ = tokenizer.with_truncation(None);
+        Ok(Self::with(Some(tokenizer), vocabulary))
+    }
+
+    /// One without a tokenizer: it tokenises nothing, and no token has text.
+    pub fn without_tokenizer() -> Self {
+        Self::with(None, Arc::default())
+    }
+
+    fn with(tokenizer: Option<Tokenizer>, vocabulary: Arc<Vocabulary>) -> Self {
         let threads = available_parallelism().map_or(1, NonZero::get);
         let shared = Shared {
             tokenizer,
@@ -79,7 +92,20 @@ impl Encoder {
             short: Arc::new(Semaphore::new(threads)),
             long: Arc::new(Semaphore::new((threads / 2).max(1))),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Whether there is a tokenizer.
+    pub fn has_tokenizer(&self) -> bool {
+        self.shared.tokenizer.is_some()
+    }
+
+    /// For what cannot be done without a tokenizer.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn check(&self) -> Result<(), EncodeError> {
+        self.shared.tokenizer().map(drop)
     }
 
     /// The table from tokens to text.
@@ -116,7 +142,7 @@ impl Encoder {
 
     /// The vocabulary's own spelling of a token (`Ġhello`); `None` for an unknown id.
     pub fn token_piece(&self, token: Token) -> Option<String> {
-        self.shared.tokenizer.id_to_token(token)
+        self.shared.tokenizer.as_ref()?.id_to_token(token)
     }
 
     /// See [`Vocabulary::max_chars_per_token`].
@@ -147,6 +173,10 @@ impl Encoder {
 }
 
 impl Shared {
+    fn tokenizer(&self) -> Result<&Tokenizer, EncodeError> {
+        self.tokenizer.as_ref().ok_or(EncodeError::NoTokenizer)
+    }
+
     fn encode(
         &self,
         text: &str,
@@ -197,7 +227,7 @@ impl Shared {
     }
 
     fn tokens(&self, text: &str, add_special_tokens: bool) -> Result<Vec<Token>, EncodeError> {
-        let encoding = self.tokenizer.encode_fast(text, add_special_tokens);
+        let encoding = self.tokenizer()?.encode_fast(text, add_special_tokens);
         let encoding = encoding.map_err(|error| EncodeError::Tokenizer(error.to_string()))?;
         Ok(encoding.get_ids().to_vec())
     }

@@ -222,12 +222,15 @@ impl PositionTexts {
             top: map,
         }
     }
-    /// The map of one position in `prompt_logprobs`, in order.
-    pub fn prompt(self) -> Vec<(Token, PromptLogprob)> {
+
+    /// The map of one position in `prompt_logprobs`, in order; `has_texts` unless there is no
+    /// tokenizer.
+    pub fn prompt(self, has_texts: bool) -> Vec<(Token, PromptLogprob)> {
         let value = |token: TokenText| {
             let logprob = f64::from(token.logprob);
             let logprob = if logprob == f64::NEG_INFINITY { FLOOR } else { logprob };
-            (token.token, PromptLogprob { logprob, rank: token.rank, decoded_token: token.text })
+            let decoded_token = has_texts.then_some(token.text);
+            (token.token, PromptLogprob { logprob, rank: token.rank, decoded_token })
         };
         self.tokens.into_iter().map(value).collect()
     }
@@ -247,5 +250,5 @@ pub struct CompletionLogprob {
 pub struct PromptLogprob {
     pub logprob: f64,
     pub rank: u32,
-    pub decoded_token: String,
+    pub decoded_token: Option<String>,
 }

@@ -316,7 +316,10 @@ fn each_api_shows_logprobs_its_own_way() {
     let completion = position.completion(4, false);
     let expected = pairs(&[("c", -9999.0), ("a", -0.5), ("", -2.0), ("b", -3.0)]);
     assert_eq!(completion.top, expected, "equal texts share an entry: the last value");
-    let prompt = position.prompt();
+    let prompt = position.clone().prompt(false);
+    assert!(prompt.iter().all(|(_, logprob)| logprob.decoded_token.is_none()));
+    let prompt = position.prompt(true);
+    assert_eq!(prompt[0].1.decoded_token.as_deref(), Some("c"));
     assert_eq!(prompt.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [c, a, smile[0], smile[1], b]);
     assert_eq!(prompt[0].1.rank, 9);
     assert_eq!(prompt[4].1.rank, 4);

@@ -12,8 +12,9 @@ use tokenizers::{DecoderWrapper, Tokenizer};
 pub struct UnsupportedTokenizer;
 
 /// What each id of a byte-level tokenizer stands for. Text is the concatenation of its tokens'
-/// bytes, so a table replaces the tokenizer wherever tokens become text.
-#[derive(Debug)]
+/// bytes, so a table replaces the tokenizer wherever tokens become text. Without a tokenizer it is
+/// empty.
+#[derive(Debug, Default)]
 pub struct Vocabulary {
     /// The bytes of all tokens, one after the other.
     bytes: Vec<u8>,

@@ -10,6 +10,7 @@ mod golden;
 mod lifecycle;
 mod messages;
 mod metrics;
+mod no_tokenizer;
 mod operations;
 mod parsed;
 mod parsed_bodies;

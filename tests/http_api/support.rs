@@ -38,6 +38,8 @@ pub struct Setup {
     pub max_queued_tokens: usize,
     pub fails_at: Option<u64>,
     pub options: Options,
+    /// The model's tokenizer is there.
+    pub tokenizer: bool,
     pub tracer: Option<Tracer>,
     pub tls: Option<Tls>,
     /// Listen here, not on a port.
@@ -53,6 +55,7 @@ impl Default for Setup {
             vocab_size: VOCAB_SIZE,
             max_logprobs: 20,
             reasoning: None,
+            has_tokenizer: true,
         };
         let options = Options {
             served_model_names: vec!["qwen3-tiny".into(), "alias-b".into()],
@@ -66,6 +69,7 @@ impl Default for Setup {
             max_queued_tokens: usize::MAX,
             fails_at: None,
             options,
+            tokenizer: true,
             tracer: None,
             tls: None,
             uds: None,
@@ -120,7 +124,7 @@ pub fn start(setup: Setup) -> Server {
     };
     let (core, engine) = Core::new(config, backend, Clock::system());
     let engine_thread = engine::spawn(core).expect("a thread");
-    let frontend = frontend(setup.options, engine.clone()).traced_by(setup.tracer);
+    let frontend = frontend(setup.options, setup.tokenizer, engine.clone()).traced_by(setup.tracer);
     let frontend = Arc::new(frontend);
     let (stop, stopped) = oneshot::channel::<()>();
     let (send_address, address) = std::sync::mpsc::channel();
@@ -147,7 +151,7 @@ pub fn start(setup: Setup) -> Server {
     }
 }
 
-fn frontend(options: Options, engine: EngineHandle) -> Frontend {
+fn frontend(options: Options, has_tokenizer: bool, engine: EngineHandle) -> Frontend {
     let file = |name: &str| Path::new(MODEL).join(name);
     let tokenizer = Tokenizer::load(&TokenizerFiles {
         tokenizer: file("tokenizer.json"),
@@ -175,7 +179,9 @@ fn frontend(options: Options, engine: EngineHandle) -> Frontend {
     let defaults = defaults.expect("defaults");
     let tokenizer_info = options.dev_mode.then(|| tokenizer_info(&tokenizer, MODEL, true));
     let options = Options { tokenizer_info, ..options };
-    Frontend::new(options, engine, &tokenizer, template, defaults, metrics, render)
+    let tokenizer = has_tokenizer.then_some(&tokenizer);
+    let template = template.filter(|_| has_tokenizer);
+    Frontend::new(options, engine, tokenizer, template, defaults, metrics, render)
         .expect("a byte-level tokenizer")
 }
 

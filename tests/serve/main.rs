@@ -50,6 +50,20 @@ fn answers_what_it_was_taught() {
 }
 
 #[test]
+fn token_ids_need_no_tokenizer() {
+    let server = start(&["--skip-tokenizer-init"]);
+    let ask = |prompt| {
+        let body = json!({"prompt": prompt, "max_tokens": 3, "temperature": 0,
+            "return_token_ids": true, "stop": "a"});
+        server.post("/v1/completions", &body)
+    };
+    let choice = &ask(json!([300, 301])).json()["choices"][0];
+    // What the real vLLM 0.32 answers.
+    assert_eq!((&choice["token_ids"], &choice["text"]), (&json!([259, 739, 13]), &json!("")));
+    assert_eq!(ask(json!("hello")).status, 400);
+}
+
+#[test]
 fn streams_and_company_change_nothing() {
     let server = start(&["--max-num-batched-tokens", "48", "--max-num-seqs", "6"]);
     let questions: Vec<String> = ["fox", "cat", "owl", "bear", "whale", "duck", "horse", "mouse"]

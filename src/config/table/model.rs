@@ -50,7 +50,8 @@ pub(super) const MODEL: &[Flag] = &[
     later("--enable-trace-replay", Toggle, OFF, NOT_YET),
     hint("--disable-sliding-window", Toggle, OFF, OTHER_MODELS),
     hint("--disable-cascade-attn", Toggle, NONE, KERNELS),
-    later("--skip-tokenizer-init", Toggle, OFF, NOT_YET),
+    flag("--skip-tokenizer-init", Toggle, OFF)
+        .help("Load no tokenizer: requests and replies hold token ids, no text and no chats."),
     later("--enable-prompt-embeds", Toggle, OFF, NOT_YET),
     flag("--served-model-name", Texts, NONE)
         .optional()

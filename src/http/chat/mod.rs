@@ -251,6 +251,7 @@ impl Frontend {
         conversation: &Conversation,
         tools: Option<&Value>,
     ) -> Result<(String, Vec<Value>), ApiError> {
+        self.encoder.check()?;
         let own = conversation.chat_template.as_deref().map(ChatTemplate::new).transpose()?;
         let template = own.as_ref().or(self.template.as_deref()).ok_or_else(|| {
             ApiError::bad_request(

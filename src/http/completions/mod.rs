@@ -43,8 +43,9 @@ pub async fn create(
     let prompts = std::mem::take(&mut request.prompts);
     let prompts = frontend.completion_prompts(&request, prompts).await?;
     call.tokenised();
-    let sources = prompts.iter().map(|prompt| frontend.source(&request, prompt)).collect();
-    let replies = Replies::new(&frontend, &request, id.clone(), unix_time(), sources);
+    let sources: Result<_, _> =
+        prompts.iter().map(|prompt| frontend.source(&request, prompt)).collect();
+    let replies = Replies::new(&frontend, &request, id.clone(), unix_time(), sources?);
     let origin =
         Origin { id: &id, numbers: Numbering::Dash, headers: &headers, call: call.clone(), log };
     let fanout = match request.common.use_beam_search {
@@ -57,6 +58,7 @@ pub async fn create(
             frontend.start(&request.common, origin, room, jobs).await
         }
     };
+    let fanout = fanout.and_then(|fanout| frontend.check_token_texts(&request).map(|()| fanout));
     let fanout = fanout.inspect_err(|error| call.failed(error));
     if request.common.stream {
         let (usage, continuous) = frontend.usage_options(&request.common);
@@ -148,6 +150,7 @@ impl Frontend {
         request: &CompletionRequest,
         prompts: Vec<TokenPrompt>,
     ) -> Result<Vec<(TokenPrompt, BeamParams)>, ApiError> {
+        self.encoder.check()?;
         let common = &request.common;
         let search = |prompt: TokenPrompt| {
             let wanted = Some(&request.max_tokens);
@@ -158,15 +161,34 @@ impl Frontend {
     }
 
     /// What the replies show of a prompt.
-    fn source(&self, request: &CompletionRequest, prompt: &TokenPrompt) -> Source {
-        let text = || match &prompt.text {
-            Some(text) => text.clone(),
-            None => self.encoder.decode(&prompt.tokens, false),
-        };
+    fn source(
+        &self,
+        request: &CompletionRequest,
+        prompt: &TokenPrompt,
+    ) -> Result<Source, ApiError> {
         let with_text = request.common.echo && !request.common.return_token_ids;
-        Source {
-            text: if with_text { text() } else { String::new() },
-            tokens: prompt.tokens.clone(),
+        let text = match &prompt.text {
+            _ if !with_text => String::new(),
+            Some(text) => text.clone(),
+            None => {
+                self.encoder.check()?;
+                self.encoder.decode(&prompt.tokens, false)
+            }
+        };
+        Ok(Source { text, tokens: prompt.tokens.clone() })
+    }
+
+    /// Refuses log-probabilities by text without a tokenizer. vLLM finds out when it writes the
+    /// reply, after all else that may be wrong.
+    fn check_token_texts(&self, request: &CompletionRequest) -> Result<(), ApiError> {
+        let shows_texts = request.logprobs.is_some() && !self.tokens_as_ids(&request.common);
+        if !shows_texts || self.encoder.has_tokenizer() {
+            return Ok(());
         }
+        let message = "Unable to get tokenizer because `skip_tokenizer_init=True`";
+        Err(match request.common.echo {
+            true => ApiError::parameter(message, "skip_tokenizer_init", Some("True")),
+            false => ApiError::bad_request(message),
+        })
     }
 }

@@ -28,6 +28,7 @@ pub fn create(
         parsed::check_prompt(&request)?;
     }
     bounds::check_chat_chunk(frontend, &request, state.as_ref())?;
+    frontend.encoder.check()?;
     match parsing {
         Some(parsing) => parsed::chunk(frontend, &request, state.clone(), &parsing),
         None => chunk(frontend, &request, state.clone()),
@@ -36,6 +37,7 @@ pub fn create(
 
 fn whole(frontend: &Frontend, request: &DerenderRequest) -> Result<Response<Body>, ApiError> {
     bounds::check(frontend, request)?;
+    frontend.encoder.check()?;
     let parsing = parsed::parsing(frontend, request)?;
     let (response, task) = only(frontend, request)?;
     // Parsers look for tags that may be special tokens.

@@ -34,12 +34,14 @@ pub fn completions(
     surrogates?;
     if let Some(state) = &request.stream {
         bounds::check_prompts(frontend, &request)?;
+        frontend.encoder.check()?;
         return completion_chunk(frontend, &request, state.clone());
     }
     let Some(first) = request.responses.first() else {
         return Err(ApiError::bad_request("generate_responses must not be empty"));
     };
     bounds::check(frontend, &request)?;
+    frontend.encoder.check()?;
     let mut choices = Vec::new();
     let (mut prompt_tokens, mut completion_tokens) = (0, 0);
     for (at, response) in request.responses.iter().enumerate() {

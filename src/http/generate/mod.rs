@@ -40,6 +40,7 @@ pub async fn create(
     frontend.check_model(request.common.model.as_deref())?;
     surrogates?;
     frontend.check_count(request.sampling.n)?;
+    frontend.check_output_mode(&request)?;
     request.beyond.check(request.common.stream, frontend.model_name())?;
     let room = frontend.engine.reserve(request.sampling.n)?;
     let prompt = frontend.unchecked_prompt(&request.token_ids);
@@ -78,6 +79,18 @@ impl Frontend {
         Err(ApiError::bad_request(format!(
             "sampling_params.n must be at most the server's max_num_seqs ({max}), got {n}."
         )))
+    }
+
+    /// Text needs a tokenizer.
+    fn check_output_mode(&self, request: &GenerateRequest) -> Result<(), ApiError> {
+        if !request.text_mode || self.encoder.has_tokenizer() {
+            return Ok(());
+        }
+        Err(ApiError::bad_request(
+            "output_mode='text' requires a tokenizer, but this server does not load one \
+             (--tokens-only or --skip-tokenizer-init). Send the request to a server that loads a \
+             tokenizer, or use output_mode='tokens'.",
+        ))
     }
 
     /// The parameters for one prompt: without a length they take the server's, and none goes

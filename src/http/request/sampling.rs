@@ -40,6 +40,8 @@ pub struct Limits {
     pub max_logprobs: i64,
     /// What starts and ends reasoning; `None` when nobody has said.
     pub reasoning: Option<Arc<ReasoningMarks>>,
+    /// Without one, no output can keep to a grammar.
+    pub has_tokenizer: bool,
 }
 
 /// The sampling fields of a request, each as given.

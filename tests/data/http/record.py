@@ -30,6 +30,10 @@ The other recordings, each with these flags and some more:
     VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, --served-model-name tiny
     python3 record.py 127.0.0.1:8391 adapters > adapters.jsonl
 
+    --skip-tokenizer-init --enable-scale-out --enable-tokenizer-info-endpoint
+    --served-model-name tiny --max-model-len 512, without --enable-prompt-tokens-details
+    python3 record.py 127.0.0.1:8391 no_tokenizer > no_tokenizer.jsonl
+
     --enable-scale-out --reasoning-parser qwen3 --enable-auto-tool-choice
     with --tool-call-parser hermes, then with --tool-call-parser qwen3_coder
     python3 record.py 127.0.0.1:8391 parsed > parsed_hermes.jsonl
@@ -55,6 +59,7 @@ SETS = {
     "responses": ["responses", "responses_refused"],
     "responses_store": ["responses_store"],
     "adapters": ["adapters"],
+    "no_tokenizer": ["no_tokenizer"],
     "parsed": ["parsed_derender", "parsed_render"],
     "messages": ["messages_bodies", "messages_chats", "messages_replies"],
 }

@@ -38,7 +38,7 @@ impl SamplingFields {
         self.check_logit_bias(limits)?;
         let stop_ids = checked_tokens(&dedup(&self.stop_token_ids), "stop_token_ids", limits)?;
         params.allowed_token_ids = self.checked_allowed(limits)?;
-        let grammar = self.grammar(sampling.grammar.take())?;
+        let grammar = self.grammar(sampling.grammar.take(), limits)?;
         params.thinking_budget = self.thinking_budget(limits)?;
         params.repetition = self.repetition;
         let more = defaults.eos_token_ids.iter().copied().filter(|id| Some(*id) != eos);
@@ -55,11 +55,22 @@ impl SamplingFields {
     }
 
     /// What the output has to keep to: what was set before wins.
-    pub fn grammar(&self, set: Option<GrammarSpec>) -> Result<Option<GrammarSpec>, ApiError> {
-        match set {
-            Some(set) => Ok(Some(set)),
-            None => self.constraints.as_ref().map_err(ApiError::clone)?.check(),
+    pub fn grammar(
+        &self,
+        set: Option<GrammarSpec>,
+        limits: &Limits,
+    ) -> Result<Option<GrammarSpec>, ApiError> {
+        if set.is_some() {
+            return Ok(set);
         }
+        let constraints = self.constraints.as_ref().map_err(ApiError::clone)?;
+        if !limits.has_tokenizer && !constraints.is_empty() {
+            return Err(ApiError::bad_request(
+                "Structured outputs requires a tokenizer so it can't be used with \
+                 'skip_tokenizer_init'",
+            ));
+        }
+        constraints.check()
     }
 
     /// The same for what a prompt of `prompt_len` tokens bounds.
