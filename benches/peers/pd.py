@@ -1,4 +1,4 @@
-"""P/D against local prefill: how soon the first token comes when another server computed the prompt.
+"""P/D against local prefill: the time to the first token when another server has the prompt.
 
     python3 benches/peers/pd.py --ours target/release/glassbox [--transport tcp|nixl]
 
@@ -9,8 +9,8 @@ never seen before:
     pull    P has computed it: milliseconds from D's request to its first token
     both    the two legs one after the other, as a sidecar has them
 
-Prints medians, their ratios, and the bandwidth of the pulls (from D's vllm:nixl_* families). NIXL is
-found as GLASSBOX_NIXL_LIB says.
+Prints medians, their ratios, and the bandwidth of the pulls (from D's vllm:nixl_* families). NIXL
+is found as GLASSBOX_NIXL_LIB says.
 """
 
 import argparse
