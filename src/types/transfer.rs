@@ -138,7 +138,7 @@ pub enum TransferEvent {
     Released { request_id: Arc<str> },
 }
 
-/// Told once a lease is in force. Whether anybody is there to hear of it: otherwise it ends at once.
+/// Told once a lease is in force. Whether anybody hears of it: otherwise it ends at once.
 pub type OnGranted = Box<dyn FnOnce(Granted) -> bool + Send>;
 
 /// The engine's way to the connector. Called on the engine thread: nothing here waits.

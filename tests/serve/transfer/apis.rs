@@ -106,14 +106,14 @@ fn cases() -> Vec<(&'static str, Value)> {
         (COMPLETIONS, greedy(TEXT, 12)),
         (
             "/v1/chat/completions",
-            json!({"messages": messages("Go on"), "max_tokens": 12, "temperature": 0, "logprobs": true,
-                "top_logprobs": 2}),
+            json!({"messages": messages("Go on"), "max_tokens": 12, "temperature": 0,
+                "logprobs": true, "top_logprobs": 2}),
         ),
         ("/v1/responses", json!({"input": TEXT, "max_output_tokens": 12, "temperature": 0})),
         (
             "/v1/messages",
             json!({"messages": messages("And then"), "max_tokens": 12, "temperature": 0,
-            "model": "tiny"}),
+                "model": "tiny"}),
         ),
         (
             "/inference/v1/generate",
