@@ -129,9 +129,7 @@ impl SamplingFields {
             include_stop_str_in_output: data.flag("include_stop_str_in_output"),
             ignore_eos: data.flag("ignore_eos"),
             min_tokens: data.int("min_tokens").unwrap_or(zero.clone()),
-            is_prefill_leg: data
-                .dict("kv_transfer_params")
-                .is_some_and(|params| Fields(params).truthy("do_remote_decode")),
+            is_prefill_leg: false,
             skip_special_tokens: data.bool("skip_special_tokens").unwrap_or(true),
             spaces_between_special_tokens: data
                 .bool("spaces_between_special_tokens")
@@ -269,6 +267,11 @@ impl SamplingFields {
             .map(|(token, bias)| (token, clamp_bias(bias)))
             .collect();
         Ok(biases.into_iter().collect())
+    }
+
+    /// The same, of a request whose output is not what is wanted.
+    pub fn of_prefill_leg(self, is_prefill_leg: bool) -> Self {
+        Self { is_prefill_leg, ..self }
     }
 
     fn check_lengths(&self, max_tokens: i64) -> Result<(), ApiError> {

@@ -7,6 +7,7 @@ use super::super::schema::{
 };
 use super::fields::Fields;
 use super::generate::*;
+use super::kv_transfer::KvTransfer;
 use super::ranges::checked_tokens;
 use super::sampling::{Limits, Sampling, SamplingFields};
 use super::structured::STRUCTURED_OUTPUTS;
@@ -187,7 +188,8 @@ impl GenerateRequest {
     }
 
     fn from_fields(fields: Fields<'_>, params: Fields<'_>) -> Result<Self, ApiError> {
-        let mut sampling = SamplingFields::from_fields(params);
+        let is_prefill_leg = matches!(KvTransfer::read(fields), Some(KvTransfer::Lease));
+        let mut sampling = SamplingFields::from_fields(params).of_prefill_leg(is_prefill_leg);
         sampling.logprobs = params.int("logprobs");
         sampling.skip_reading_prefix_cache = params.bool("skip_reading_prefix_cache");
         let logprobs = sampling.logprobs.as_ref().map(|count| count.saturate() as i32);

@@ -33,13 +33,20 @@ fn occupy(server: &Server) -> std::net::TcpStream {
 
 #[test]
 fn a_first_leg_may_ask_for_more_than_it_may_have() {
-    let server = prefiller(&[], &json!({}));
+    let server = prefiller(&["--enable-scale-out"], &json!({}));
     let mut body = greedy(TEXT, 20);
     body["min_tokens"] = 10.into();
     prefill(&server, COMPLETIONS, &body);
     body["max_tokens"] = 1.into();
     let refused = server.post(COMPLETIONS, &body);
     assert_eq!(refused.status, 400, "{}", refused.body);
+    let mut tokens = json!({"token_ids": [300, 301, 302],
+        "sampling_params": {"max_tokens": 1, "min_tokens": 10}});
+    let refused = server.post("/inference/v1/generate", &tokens);
+    assert_eq!(refused.status, 400, "{}", refused.body);
+    tokens["kv_transfer_params"] = json!({"do_remote_decode": true});
+    let taken = server.post("/inference/v1/generate", &tokens);
+    assert_eq!(taken.status, 200, "{}", taken.body);
 }
 
 /// Bodies that D refuses, each at another door.
