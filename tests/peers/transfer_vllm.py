@@ -30,7 +30,7 @@ from transfer import (
 TIE = 0.125  # twice the last bit of bf16 between 8 and 16, where the logits of these prompts are
 NEAR = 0.25  # how far the rounding of two engines takes the log-probability of a token
 BLOCK = 32  # vLLM's CPU kernel has no smaller ones
-LEASE_SECONDS = 6
+LEASE_SECONDS = 20  # a vLLM on two busy cores may stand still for some seconds
 SHARED = dict(UCX_TLS="tcp,self,sm")
 
 
