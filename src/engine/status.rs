@@ -44,8 +44,6 @@ pub struct Counters {
     pub preemptions: AtomicU64,
     /// Prompt tokens whose KV was pulled from another server.
     pub prompt_tokens_pulled: AtomicU64,
-    /// Prompts whose blocks were kept for a peer.
-    pub leases: AtomicU64,
     pub steps: AtomicU64,
     /// Reservations that were refused because too many requests were in flight.
     pub rejected: AtomicU64,

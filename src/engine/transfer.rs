@@ -14,7 +14,6 @@ use crate::types::{
 };
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// What the engine has to do with other servers.
 #[derive(Default)]
@@ -144,13 +143,19 @@ impl Core {
         }
     }
 
+    /// Takes a request out of all lists; its blocks are the caller's.
+    fn detach(&mut self, slot: Slot) -> (Sequence, Request) {
+        let sequence = self.scheduler.take(slot);
+        self.slots.remove(&sequence.id);
+        let request = self.requests[slot].take().expect("slots are in step with the scheduler's");
+        (sequence, request)
+    }
+
     /// Takes a request out, wherever it is. Blocks that are written to from outside stay held;
     /// what was to be pulled is not.
     pub(super) fn remove(&mut self, slot: Slot) -> Request {
-        let mut sequence = self.scheduler.take(slot);
+        let (mut sequence, request) = self.detach(slot);
         let Sequence { id, remote, .. } = sequence;
-        self.slots.remove(&id);
-        let request = self.requests[slot].take().expect("slots are in step with the scheduler's");
         match remote {
             RemoteKv::Pulling => {
                 self.transfers.orphans.insert(id, sequence.blocks);
@@ -168,9 +173,7 @@ impl Core {
     /// Ends a request that has all its tokens. Blocks that a peer will read are kept, and the last
     /// token is sent when that is certain: the peer may come at once.
     pub(super) fn complete(&mut self, slot: Slot) {
-        let mut sequence = self.scheduler.take(slot);
-        self.slots.remove(&sequence.id);
-        let request = self.requests[slot].take().expect("slots are in step with the scheduler's");
+        let (mut sequence, request) = self.detach(slot);
         let last = request.into_last();
         let (Some(Last { request_id, events, event }), Some(connector)) =
             (last, &mut self.transfers.connector)
@@ -187,6 +190,5 @@ impl Core {
             events.send(Generated::Leased(Box::new(leased))).is_ok() && events.send(event).is_ok()
         };
         connector.lease(lease, Box::new(granted));
-        self.status.counters.leases.fetch_add(1, Relaxed);
     }
 }

@@ -2,20 +2,18 @@
 
 use super::core::{BATCH_BLOCKS, Core, Snapshot};
 use super::stats;
-use crate::zmq::{Frame, Role, Violation, WRITE, zmtp};
+use crate::zmq::{Frame, Frames, Role, Violation, WRITE, zmtp};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// The number of the message that ends an answer: -1.
 const END: [u8; 8] = [0xff; 8];
-/// Most frames of a message that is waited for; a request has two.
-const MOST_FRAMES: usize = 16;
 
 /// A connection of the replay socket.
 pub(super) struct Replay {
     core: Rc<Core>,
-    frames: Vec<Bytes>,
+    frames: Frames,
     /// The first numbers asked for, oldest request first.
     asked: VecDeque<u64>,
     answer: Option<Answer>,
@@ -88,20 +86,19 @@ fn number(bytes: &[u8]) -> u64 {
 
 impl Replay {
     pub fn new(core: Rc<Core>) -> Self {
-        Self { core, frames: Vec::new(), asked: VecDeque::new(), answer: None }
+        Self { core, frames: Frames::default(), asked: VecDeque::new(), answer: None }
     }
 
     /// A request is an empty frame and a number; what the first frame holds does not matter to
     /// vLLM.
-    fn message(&mut self) {
-        match self.frames.as_slice() {
+    fn message(&mut self, frames: &[Bytes]) {
+        match frames {
             [_, start] => self.asked.push_back(number(start)),
             frames => {
                 stats::add(&self.core.stats.replays_invalid, 1);
                 log::warn!("KV events: a replay request has 2 frames, not {}", frames.len());
             }
         }
-        self.frames.clear();
     }
 }
 
@@ -110,17 +107,9 @@ impl Role for Replay {
     const PEERS: &'static [&'static str] = &["DEALER", "REQ", "ROUTER"];
 
     fn message_frame(&mut self, frame: Frame) -> Result<(), Violation> {
-        if self.frames.len() >= MOST_FRAMES {
-            return Err(Violation::Command);
+        if let Some(frames) = self.frames.add(frame)? {
+            self.message(&frames);
         }
-        self.frames.push(frame.body);
-        if !frame.more {
-            self.message();
-        }
-        Ok(())
-    }
-
-    fn command(&mut self, _: &[u8], _: &[u8]) -> Result<(), Violation> {
         Ok(())
     }
 
@@ -146,10 +135,5 @@ impl Role for Replay {
                 }
             }
         }
-    }
-
-    /// Only the peer makes something happen.
-    async fn woken(&self) {
-        std::future::pending().await
     }
 }

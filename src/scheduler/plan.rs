@@ -3,7 +3,7 @@
 use super::SchedulerConfig;
 use super::queue::WaitingQueue;
 use super::sequence::{RemoteKv, Sequence, Slot};
-use crate::kv::{KvCache, Owner, SequenceBlocks};
+use crate::kv::{KvCache, SequenceBlocks};
 use crate::types::WaitReason;
 
 /// One sequence's part in a step.
@@ -67,15 +67,8 @@ impl Scheduler {
         slot
     }
 
-    /// Takes a sequence out, wherever it is, and frees its blocks.
-    pub fn remove(&mut self, slot: Slot, kv: &mut KvCache) -> Sequence {
-        let mut sequence = self.take(slot);
-        kv.release(&mut sequence.blocks);
-        sequence
-    }
-
-    /// Takes a sequence out together with its blocks, which the caller answers for: those of one
-    /// that is pulling are still written to.
+    /// Takes a sequence out, wherever it is, together with its blocks, which the caller answers
+    /// for: those of one that is pulling are still written to.
     pub fn take(&mut self, slot: Slot) -> Sequence {
         let sequence = self.sequences[slot].take().expect("the slot is in use");
         let rank = self.config.policy.rank(&sequence);
@@ -240,10 +233,7 @@ impl Scheduler {
     /// the same plan may already share them: a backend writes the KV of earlier work of a step
     /// before later work reads it. That makes the `n` replies of one prompt cost one prefill.
     fn store(&mut self, work: &Work, kv: &mut KvCache) {
-        let sequence = self.sequences[work.slot].as_mut().expect("a planned slot is in use");
-        let owner = Owner { salt: sequence.salt.as_ref(), session: sequence.session.as_ref() };
-        let computed = work.start + work.len;
-        kv.store_computed(&mut sequence.blocks, &sequence.tokens, owner, computed);
+        self.sequence_mut(work.slot).store(kv, work.start + work.len);
     }
 
     /// Takes the blocks for the first chunk of a waiting sequence, if the rules allow it.
@@ -262,33 +252,23 @@ impl Scheduler {
         }
         let watermark = self.watermark(kv);
         let sequence = self.sequences[slot].as_mut().expect("a waiting slot is in use");
-        let (tokens, salt) = (&sequence.tokens, sequence.salt.as_deref());
-        // At least one token is always computed: its logits are what the step is for.
-        let limit = (tokens.len() - 1) / kv.block_size();
-        let hits = match sequence.may_hit {
-            true => kv.find_prefix(&mut sequence.blocks, tokens, salt, limit),
-            false => 0,
-        };
+        let hits = sequence.find_prefix(kv);
         let start = hits * kv.block_size();
-        let pending = tokens.len() - start;
+        let pending = sequence.tokens.len() - start;
         if !config.chunked_prefill && pending > budget {
             return Err(WaitReason::Budget);
         }
         let others = self.running.len() + self.waiting.len() - 1;
         let len = chunk(&config, pending, budget, others);
-        let reserved = if config.reserve_full_prompt { tokens.len() } else { start + len };
+        let reserved = match config.reserve_full_prompt {
+            true => sequence.tokens.len(),
+            false => start + len,
+        };
         if kv.blocks_needed(&sequence.blocks, hits, reserved) + watermark > kv.pool().num_free() {
             return Err(WaitReason::Blocks);
         }
-        kv.take_prefix(&mut sequence.blocks, hits);
-        if sequence.reports_prefix {
-            let owner = Owner { salt: sequence.salt.as_ref(), session: sequence.session.as_ref() };
-            kv.report_reuse(&sequence.blocks, tokens, owner, hits);
-        }
-        let grown = kv.grow(&mut sequence.blocks, start + len);
-        assert!(grown, "the blocks were counted");
+        sequence.take_blocks(kv, hits, start + len);
         sequence.computed = start;
-        sequence.cached = start;
         Ok(Work { slot, start, len })
     }
 

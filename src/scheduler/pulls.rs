@@ -2,7 +2,7 @@
 
 use super::plan::{Scheduler, StepPlan};
 use super::sequence::{RemoteKv, Slot};
-use crate::kv::{KvCache, Owner};
+use crate::kv::KvCache;
 use crate::types::WaitReason;
 
 impl Scheduler {
@@ -14,25 +14,13 @@ impl Scheduler {
         }
         let watermark = self.watermark(kv);
         let sequence = self.sequences[slot].as_mut().expect("a waiting slot is in use");
-        let (tokens, salt) = (&sequence.tokens, sequence.salt.as_deref());
-        let limit = (tokens.len() - 1) / kv.block_size();
-        let hits = match sequence.may_hit {
-            true => kv.find_prefix(&mut sequence.blocks, tokens, salt, limit),
-            false => 0,
-        };
-        let needed = kv.blocks_needed(&sequence.blocks, hits, tokens.len());
+        let (hits, len) = (sequence.find_prefix(kv), sequence.tokens.len());
+        let needed = kv.blocks_needed(&sequence.blocks, hits, len);
         if needed + watermark > kv.pool().num_free() {
             return Err(WaitReason::Blocks);
         }
-        kv.take_prefix(&mut sequence.blocks, hits);
-        if sequence.reports_prefix {
-            let owner = Owner { salt: sequence.salt.as_ref(), session: sequence.session.as_ref() };
-            kv.report_reuse(&sequence.blocks, tokens, owner, hits);
-        }
-        let grown = kv.grow(&mut sequence.blocks, tokens.len());
-        assert!(grown, "the blocks were counted");
-        sequence.cached = hits * kv.block_size();
-        sequence.pulled = tokens.len() - sequence.cached;
+        sequence.take_blocks(kv, hits, len);
+        sequence.pulled = len - sequence.cached;
         sequence.remote = RemoteKv::Pulling;
         let rank = self.config.policy.rank(sequence);
         self.waiting.remove(rank, slot);
@@ -48,9 +36,7 @@ impl Scheduler {
         debug_assert_eq!(sequence.remote, RemoteKv::Pulling);
         sequence.remote = RemoteKv::Pulled;
         sequence.computed = sequence.tokens.len() - 1;
-        let owner = Owner { salt: sequence.salt.as_ref(), session: sequence.session.as_ref() };
-        let all = sequence.tokens.len();
-        kv.store_computed(&mut sequence.blocks, &sequence.tokens, owner, all);
+        sequence.store(kv, sequence.tokens.len());
         self.running.push(slot);
     }
 

@@ -1,6 +1,6 @@
 //! One generation as the scheduler sees it.
 
-use crate::kv::SequenceBlocks;
+use crate::kv::{KvCache, Owner, SequenceBlocks};
 use crate::types::{RequestId, Token};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -107,6 +107,35 @@ impl Sequence {
     /// What was sampled so far.
     pub fn output(&self) -> &[Token] {
         &self.tokens[self.prompt_len..]
+    }
+
+    /// How many leading blocks are cached, but for what its last token is in: at least one token is
+    /// always computed, since its logits are what a step is for.
+    pub fn find_prefix(&mut self, kv: &mut KvCache) -> usize {
+        if !self.may_hit {
+            return 0;
+        }
+        let limit = (self.tokens.len() - 1) / kv.block_size();
+        kv.find_prefix(&mut self.blocks, &self.tokens, self.salt.as_deref(), limit)
+    }
+
+    /// Takes its first `hits` blocks, which are cached, and free ones for the rest of `len` tokens,
+    /// which are there.
+    pub fn take_blocks(&mut self, kv: &mut KvCache, hits: usize, len: usize) {
+        kv.take_prefix(&mut self.blocks, hits);
+        let owner = Owner { salt: self.salt.as_ref(), session: self.session.as_ref() };
+        if self.reports_prefix {
+            kv.report_reuse(&self.blocks, &self.tokens, owner, hits);
+        }
+        let grown = kv.grow(&mut self.blocks, len);
+        assert!(grown, "the blocks were counted");
+        self.cached = hits * kv.block_size();
+    }
+
+    /// Puts the blocks that its first `computed` tokens fill into the prefix index.
+    pub fn store(&mut self, kv: &mut KvCache, computed: usize) {
+        let owner = Owner { salt: self.salt.as_ref(), session: self.session.as_ref() };
+        kv.store_computed(&mut self.blocks, &self.tokens, owner, computed);
     }
 
     /// Known tokens that are not computed.

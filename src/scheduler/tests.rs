@@ -53,6 +53,12 @@ impl Bench {
         self.scheduler.check(&self.kv, std::iter::empty());
         self.plan.work.iter().map(|work| (work.slot, work.start, work.len)).collect()
     }
+
+    /// Takes a sequence out and frees its blocks.
+    fn remove(&mut self, slot: Slot) {
+        let mut sequence = self.scheduler.take(slot);
+        self.kv.release(&mut sequence.blocks);
+    }
 }
 
 #[test]
@@ -82,7 +88,7 @@ fn the_threshold_caps_a_chunk_unless_it_is_alone() {
     let a = bench.add(0..10, 0);
     let b = bench.add(100..110, 0);
     assert_eq!(bench.step(), [(a, 0, 3), (b, 0, 3)]);
-    bench.scheduler.remove(b, &mut bench.kv);
+    bench.remove(b);
     assert_eq!(bench.step(), [(a, 3, 7)]);
 }
 
@@ -126,7 +132,7 @@ fn the_last_admitted_gives_way_and_comes_back_first() {
     // Both need a third block; there is none left.
     assert_eq!(bench.step(), [(a, 8, 1)]);
     assert_eq!(bench.plan.preempted, [b]);
-    bench.scheduler.remove(a, &mut bench.kv);
+    bench.remove(a);
     // Only the last block of its prefix was reused; c still waits behind it.
     assert_eq!(bench.step(), [(b, 4, 5), (c, 0, 4)]);
     assert_eq!(bench.plan.admitted, [b, c]);
@@ -149,6 +155,6 @@ fn admission_reserves_the_whole_prompt() {
     assert_eq!(bench.step(), [(a, 0, 4)]);
     let big = bench.add(100..121, 0);
     assert_eq!(bench.step(), [(a, 4, 1)], "21 tokens need 6 blocks, 4 are free");
-    bench.scheduler.remove(a, &mut bench.kv);
+    bench.remove(a);
     assert_eq!(bench.step(), [(big, 0, 16)]);
 }

@@ -43,8 +43,11 @@ pub trait Role {
     /// A frame of a message arrived.
     fn message_frame(&mut self, frame: Frame) -> Result<(), Violation>;
 
-    /// A command arrived that is not about the connection itself.
-    fn command(&mut self, name: &[u8], data: &[u8]) -> Result<(), Violation>;
+    /// A command arrived that is not about the connection itself; most sockets know none.
+    fn command(&mut self, name: &[u8], data: &[u8]) -> Result<(), Violation> {
+        let _ = (name, data);
+        Ok(())
+    }
 
     /// Whether to read now.
     fn listens(&self) -> bool;
@@ -52,8 +55,10 @@ pub trait Role {
     /// Appends messages, to about [`WRITE`] bytes; nothing when there is nothing to say.
     fn fill(&mut self, out: &mut BytesMut);
 
-    /// Waits until there may be something to say.
-    async fn woken(&self);
+    /// Waits until there may be something to say; forever where only the peer makes that happen.
+    async fn woken(&self) {
+        std::future::pending().await
+    }
 }
 
 /// Serves a connection until the peer closes it.

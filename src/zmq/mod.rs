@@ -5,8 +5,10 @@ mod accept;
 mod connection;
 #[doc(hidden)]
 pub mod fuzz;
+mod message;
 pub mod zmtp;
 
 pub use accept::{Peers, serve_all, tune};
 pub use connection::{Broken, Connection, Role, Stream, WRITE, report, serve};
+pub use message::Frames;
 pub use zmtp::{Frame, Violation};

@@ -206,8 +206,6 @@ pub struct GenerateFields {
 impl GenerateFields {
     /// Reads the shared fields of a checked body.
     pub fn from_fields(data: Fields<'_>, sampling: SamplingFields) -> Self {
-        let transfer = KvTransfer::read(data);
-        let is_prefill_leg = matches!(transfer, Some(KvTransfer::Lease));
         let options = data.dict("stream_options").map(Fields);
         let option = |name: &str| options.is_some_and(|options| options.flag(name));
         let xargs = data.dict("vllm_xargs").map(Fields);
@@ -221,7 +219,7 @@ impl GenerateFields {
                 include_usage: option("include_usage"),
                 continuous: option("include_usage") && option("continuous_usage_stats"),
             },
-            sampling: sampling.of_prefill_leg(is_prefill_leg),
+            sampling,
             echo: data.flag("echo"),
             add_special_tokens: data.flag("add_special_tokens"),
             truncate_prompt_tokens: data.int("truncate_prompt_tokens"),
@@ -239,7 +237,7 @@ impl GenerateFields {
             session_id: data.string("session_id").filter(|id| !id.is_empty()),
             xargs_session_id: xarg("session_id").filter(|id| !id.is_empty()).map(str::to_owned),
             reports_prefix: xarg("kv_cache_report_mode") == Some("full"),
-            transfer: Arc::new(Share::new(transfer)),
+            transfer: Arc::new(Share::new(KvTransfer::read(data))),
             big_extra_arg: extra.iter().filter_map(|name| data.get(name)).any(holds_big_int),
         }
     }

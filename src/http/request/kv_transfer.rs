@@ -26,13 +26,18 @@ pub struct RemotePrompt {
 }
 
 impl KvTransfer {
+    /// Whether the parameters ask for [`KvTransfer::Lease`].
+    pub fn is_lease(data: Fields<'_>) -> bool {
+        data.dict("kv_transfer_params").is_some_and(|dict| Fields(dict).truthy("do_remote_decode"))
+    }
+
     /// Reads the parameters. `None` when they ask for nothing, or for what cannot be: vLLM warns
     /// then, and so does this.
     pub fn read(data: Fields<'_>) -> Option<Self> {
-        let params = Fields(data.dict("kv_transfer_params")?);
-        if params.truthy("do_remote_decode") {
+        if Self::is_lease(data) {
             return Some(Self::Lease);
         }
+        let params = Fields(data.dict("kv_transfer_params")?);
         if !params.truthy("do_remote_prefill") {
             return None;
         }

@@ -11,6 +11,7 @@ pub use finish::{checked_label_ids, label_params};
 
 use super::super::json::{Int, Json, repr};
 use super::fields::Fields;
+use super::kv_transfer::KvTransfer;
 use super::ranges::{
     check_penalties, check_temperature, check_truncation, clamp_bias, python_int, to_token,
 };
@@ -64,7 +65,7 @@ pub struct SamplingFields {
     min_tokens: Int,
     /// The output is not what is wanted: a proxy has cut `max_tokens` to 1, and old ones leave
     /// `min_tokens` as the client set it.
-    is_prefill_leg: bool,
+    pub(super) is_prefill_leg: bool,
     skip_special_tokens: bool,
     spaces_between_special_tokens: bool,
     /// Log-probabilities of output tokens, and of prompt tokens; set by the API.
@@ -129,7 +130,7 @@ impl SamplingFields {
             include_stop_str_in_output: data.flag("include_stop_str_in_output"),
             ignore_eos: data.flag("ignore_eos"),
             min_tokens: data.int("min_tokens").unwrap_or(zero.clone()),
-            is_prefill_leg: false,
+            is_prefill_leg: KvTransfer::is_lease(data),
             skip_special_tokens: data.bool("skip_special_tokens").unwrap_or(true),
             spaces_between_special_tokens: data
                 .bool("spaces_between_special_tokens")
@@ -267,11 +268,6 @@ impl SamplingFields {
             .map(|(token, bias)| (token, clamp_bias(bias)))
             .collect();
         Ok(biases.into_iter().collect())
-    }
-
-    /// The same, of a request whose output is not what is wanted.
-    pub fn of_prefill_leg(self, is_prefill_leg: bool) -> Self {
-        Self { is_prefill_leg, ..self }
     }
 
     fn check_lengths(&self, max_tokens: i64) -> Result<(), ApiError> {

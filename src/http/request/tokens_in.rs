@@ -188,8 +188,8 @@ impl GenerateRequest {
     }
 
     fn from_fields(fields: Fields<'_>, params: Fields<'_>) -> Result<Self, ApiError> {
-        let is_prefill_leg = matches!(KvTransfer::read(fields), Some(KvTransfer::Lease));
-        let mut sampling = SamplingFields::from_fields(params).of_prefill_leg(is_prefill_leg);
+        let mut sampling = SamplingFields::from_fields(params);
+        sampling.is_prefill_leg = KvTransfer::is_lease(fields);
         sampling.logprobs = params.int("logprobs");
         sampling.skip_reading_prefix_cache = params.bool("skip_reading_prefix_cache");
         let logprobs = sampling.logprobs.as_ref().map(|count| count.saturate() as i32);

@@ -7,7 +7,7 @@
 use super::super::msgpack::{DecodeError, Reader};
 use super::{GET_META, addresses};
 use crate::types::Clock;
-use crate::zmq::{self, Frame, Peers, Role, Stream, Violation, zmtp};
+use crate::zmq::{self, Frame, Frames, Peers, Role, Stream, Violation, zmtp};
 use bytes::{Bytes, BytesMut};
 use rmp::encode as pack;
 use std::io;
@@ -24,8 +24,6 @@ const PEERS: Peers = Peers {
     // A query takes milliseconds, and ZeroMQ peers connect again.
     stay: Some(Duration::from_secs(60)),
 };
-/// Most frames of a message that is waited for; a query has two.
-const MOST_FRAMES: usize = 16;
 
 /// Answers queries until it is dropped.
 #[derive(Debug)]
@@ -98,7 +96,7 @@ impl Drop for Listener {
 struct Router {
     payload: Arc<[u8]>,
     clock: Clock,
-    frames: Vec<Bytes>,
+    frames: Frames,
     /// What the last message came to, until it is told.
     verdict: Option<Result<(), String>>,
     complained: bool,
@@ -106,16 +104,15 @@ struct Router {
 
 impl Router {
     fn new(payload: Arc<[u8]>, clock: Clock) -> Self {
-        Self { payload, clock, frames: Vec::new(), verdict: None, complained: false }
+        Self { payload, clock, frames: Frames::default(), verdict: None, complained: false }
     }
 
-    fn message(&mut self) {
-        let asked = match self.frames.as_slice() {
+    fn message(&mut self, frames: &[Bytes]) {
+        let asked = match frames {
             // What the first frame holds does not matter to vLLM.
             [_, query] => answer(query),
             frames => Err(format!("a query has 2 frames, not {}", frames.len())),
         };
-        self.frames.clear();
         match &asked {
             Ok(Asked::Metadata) => {}
             Ok(Asked::Other(what)) => {
@@ -177,17 +174,9 @@ impl Role for Router {
     const PEERS: &'static [&'static str] = &["REQ", "DEALER", "ROUTER"];
 
     fn message_frame(&mut self, frame: Frame) -> Result<(), Violation> {
-        if self.frames.len() >= MOST_FRAMES {
-            return Err(Violation::Command);
+        if let Some(frames) = self.frames.add(frame)? {
+            self.message(&frames);
         }
-        self.frames.push(frame.body);
-        if !frame.more {
-            self.message();
-        }
-        Ok(())
-    }
-
-    fn command(&mut self, _: &[u8], _: &[u8]) -> Result<(), Violation> {
         Ok(())
     }
 
@@ -207,10 +196,5 @@ impl Role for Router {
             }
             Some(Err(error)) => zmtp::put_message(out, &[b"", error.as_bytes()]),
         }
-    }
-
-    /// Only the peer makes something happen.
-    async fn woken(&self) {
-        std::future::pending().await
     }
 }
