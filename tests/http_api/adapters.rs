@@ -1,9 +1,8 @@
 //! Loading adapters into a server that has none: what the real vLLM 0.32 answered
 //! (`tests/data/http/requests_adapters.py`), to the byte.
 
-use super::golden::{compare, replay};
+use super::golden::{compare, replay_each};
 use super::support::{Setup, start};
-use serde_json::Value;
 
 const RECORDED: &str = include_str!("../data/http/adapters.jsonl");
 
@@ -17,15 +16,7 @@ fn setup(updates_adapters: bool) -> Setup {
 #[test]
 fn adapters_are_refused_as_by_a_vllm_without_them() {
     let server = start(setup(true));
-    let (mut failures, mut count) = (Vec::new(), 0);
-    for line in RECORDED.lines() {
-        let case: Value = serde_json::from_str(line).unwrap();
-        let name = case["name"].as_str().unwrap();
-        failures.extend(compare(name, &case, &replay(&server, &case)).err());
-        count += 1;
-    }
-    assert!(failures.is_empty(), "{} of {count} differ:\n{}", failures.len(), failures.join("\n"));
-    assert!(count > 80);
+    assert!(replay_each(&server, RECORDED, |_| None, compare) > 80);
     assert!(server.get("/openapi.json").body.contains("/v1/load_lora_adapter"));
 }
 

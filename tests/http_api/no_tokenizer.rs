@@ -1,8 +1,8 @@
 //! A server with token ids alone: what the real vLLM 0.32 answered with `--skip-tokenizer-init`
 //! (`tests/data/http/requests_no_tokenizer.py`), errors to the byte.
 
-use super::golden::{compare, replay};
-use super::support::{Server, Setup, start};
+use super::golden::{compare, replay_each};
+use super::support::{Reply, Server, Setup, start};
 use serde_json::Value;
 
 const RECORDED: &str = include_str!("../data/http/no_tokenizer.jsonl");
@@ -35,25 +35,20 @@ fn without_id(body: &str) -> String {
 #[test]
 fn answers_as_a_vllm_without_a_tokenizer() {
     let server = server();
-    let (mut failures, mut count) = (Vec::new(), 0);
-    for line in RECORDED.lines() {
-        let case: Value = serde_json::from_str(line).unwrap();
-        let name = case["name"].as_str().unwrap();
-        let ours = replay(&server, &case);
-        count += 1;
-        match DIFFERENT.iter().find(|(start, ..)| format!("{name} ").starts_with(start)) {
-            Some((_, status, why)) => {
-                assert_eq!(ours.status, *status, "{name}: {why}: {ours:?}");
-            }
-            _ if name == "POST /v1/completions/render tokens" => {
-                let theirs = case["reply"].as_str().unwrap();
-                assert_eq!(without_id(&ours.body), without_id(theirs));
-            }
-            _ => failures.extend(compare(name, &case, &ours).err()),
+    let known = |name: &str| {
+        let mut found = DIFFERENT.iter();
+        let found = found.find(|(start, ..)| format!("{name} ").starts_with(start));
+        found.map(|(_, status, _)| *status)
+    };
+    let same = |name: &str, case: &Value, ours: &Reply| {
+        if name != "POST /v1/completions/render tokens" {
+            return compare(name, case, ours);
         }
-    }
+        assert_eq!(without_id(&ours.body), without_id(case["reply"].as_str().unwrap()));
+        Ok(())
+    };
+    let count = replay_each(&server, RECORDED, known, same);
     server.wait_until_idle();
-    assert!(failures.is_empty(), "{} of {count} differ:\n{}", failures.len(), failures.join("\n"));
     assert_eq!(count, 81);
 }
 
