@@ -48,6 +48,45 @@ def passes(check, bench):
     return True
 
 
+def arguments(doc, only, **needed):
+    """The arguments of a suite: what it `needs`, each with its help, and which of its parts."""
+    ap = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, about in needed.items():
+        ap.add_argument("--" + name.replace("_", "-"), help=about, required=True)
+    ap.add_argument("--only", default="", help=f"{only} whose name holds this")
+    return ap.parse_args()
+
+
+def bench_suite(what, checks, args, bench):
+    """The program of a suite whose checks share a bench, which this stops."""
+    chosen = [c for c in checks if args.only in c.__name__]
+    try:
+        failed = [c.__name__ for c in chosen if not passes(c, bench)]
+    finally:
+        bench.stop()
+    print(f"{len(chosen) - len(failed)} of {len(chosen)} checks of {what} passed")
+    sys.exit(1 if failed or not chosen else 0)
+
+
+def settings_suite(what, settings, args, start, checks):
+    """The program of a suite that makes a bench for each setting: `start` makes it, and `checks`
+    are those of a bench."""
+    passed = failed = 0
+    for name, setting in settings.items():
+        if args.only in name:
+            bench = start(args.ours, *setting)
+            try:
+                print(f"     {name}{bench.about}", flush=True)
+                results = [passes(check, bench) for check in checks(bench)]
+            finally:
+                bench.stop()
+            passed, failed = passed + sum(results), failed + results.count(False)
+    print(f"{passed} of {passed + failed} checks of {what} passed")
+    sys.exit(1 if failed or not passed else 0)
+
+
 def client_suite(client, doc, suite, tests, flags, env=None):
     """The program of a suite that drives a server with an official client: `suite` takes the
     server, and `tests` are the names of its methods that each check one thing."""
@@ -86,6 +125,9 @@ class Bench:
     def __init__(self, ours, otel, llm_d):
         self.ours, self.otel, self.llm_d = ours, otel, llm_d
         self.stack = Stack(otel)
+
+    def stop(self):
+        self.stack.stop()
 
     def serve(self, service, *flags, endpoint=None, **env):
         """Glassbox, tracing as this service to the shared Collector unless told otherwise."""

@@ -1,5 +1,6 @@
 """One joined tree: gateway, llm-d's real sidecars and endpoint picker, and our requests below."""
 
+import contextlib
 import json
 import os
 import re
@@ -132,7 +133,7 @@ def joined_tree_with_both_sidecars(bench):
             newer_sidecar(bench, proxy, prefill)
         with sidecar(bench, "sidecar-2025", decode) as proxy:
             older_sidecar(bench, proxy, prefill)
-        chain(bench, prefill, decode)
+        whole_chain(bench, prefill, decode)
 
 
 def newer_sidecar(bench, proxy, prefill):
@@ -209,11 +210,12 @@ def trace_of(bench, service, reply_id):
     return until(f"the span of {reply_id}", found)[0]
 
 
-def chain(bench, prefill, decode):
-    """Envoy > endpoint picker > sidecar > two servers: all that llm-d runs, one tree."""
+@contextlib.contextmanager
+def chain(bench, prefill, decode, *flags):
+    """The port of Envoy, in front of the endpoint picker, the sidecar and both servers."""
     command = [
-        *(bench.llm_d, "chain", "pd", "--gateway-port", "0", "--sidecar-port", "0"),
-        *("--epp-metrics-port", "0", "--otlp", bench.stack.endpoint()),
+        *(bench.llm_d, "chain", "pd", "--gateway-port", "0", "--sidecar-port", "0", *flags),
+        *("--otlp", bench.stack.endpoint()),
         *("--prefill", f"127.0.0.1:{prefill.port}", "--decode", f"127.0.0.1:{decode.port}"),
     ]
     process = subprocess.Popen(
@@ -223,7 +225,17 @@ def chain(bench, prefill, decode):
         line = process.stdout.readline()
         ready = re.fullmatch(r"ready http://127\.0\.0\.1:(\d+)\n", line)
         must(ready, f"llm-d chain pd said {line!r}")
-        reply = send(int(ready[1]), "POST", "/v1/completions", BODY)
+        yield int(ready[1])
+    finally:
+        process.terminate()
+        process.wait(20)
+        process.stdout.close()
+
+
+def whole_chain(bench, prefill, decode):
+    """Envoy > endpoint picker > sidecar > two servers: all that llm-d runs, one tree."""
+    with chain(bench, prefill, decode, "--epp-metrics-port", "0") as port:
+        reply = send(port, "POST", "/v1/completions", BODY)
         must(reply["status"] == 200, f"through the chain: {reply['raw'][:300]}")
         trace = trace_of(bench, "vllm-decode", reply["json"]["id"])
         found = tree(
@@ -237,10 +249,6 @@ def chain(bench, prefill, decode):
                 ("HTTP POST", None): 2,
             },
         )
-    finally:
-        process.terminate()
-        process.wait(20)
-        process.stdout.close()
     must(found.root() == "gateway.request", "the root is the endpoint picker's span")
     for service in ("vllm-prefill", "vllm-decode"):
         way = found.way_up(*found.named("llm_request", service))

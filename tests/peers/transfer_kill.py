@@ -7,15 +7,13 @@ time, an answer is what a single server says, the side that lives keeps no block
 lease, and once the killed side is back, with a new identity, all is as before.
 """
 
-import argparse
 import http.client
 import random
 import signal
-import sys
 import threading
 import time
 
-from checks import must, none_of, passes
+from checks import arguments, must, none_of, settings_suite
 from server import send
 from transfer import LEASE, Peer, at_once, both_legs, config, random_prompts, request, said
 
@@ -36,7 +34,7 @@ class Bench:
 
     def __init__(self, ours, policy, extra, env):
         self.ours, self.policy, self.extra, self.env = ours, policy, extra, env
-        self.servers = {}
+        self.servers, self.about = {}, f", {policy}"
         try:
             for name in ("prefill", "decode", "single"):
                 self.start(name)
@@ -220,26 +218,13 @@ CHECKS = [prefill_gone_before_the_pull, prefill_killed, decode_killed]
 TCP_CHECKS = [prefill_hangs]
 
 
+def checks_of(bench):
+    return CHECKS + (TCP_CHECKS if "transport" in bench.extra else [])
+
+
 def main():
-    ap = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    ap.add_argument("--ours", help="the glassbox binary", required=True)
-    ap.add_argument("--only", default="", help="settings whose name holds this")
-    args = ap.parse_args()
-    passed = failed = 0
-    for name, setting in SETTINGS.items():
-        if args.only in name:
-            bench = Bench(args.ours, *setting)
-            try:
-                print(f"     {name}, {bench.policy}", flush=True)
-                checks = CHECKS + (TCP_CHECKS if "transport" in bench.extra else [])
-                results = [passes(check, bench) for check in checks]
-            finally:
-                bench.stop()
-            passed, failed = passed + sum(results), failed + results.count(False)
-    print(f"{passed} of {passed + failed} checks of P/D with deaths passed")
-    sys.exit(1 if failed or not passed else 0)
+    args = arguments(__doc__, "settings", ours="the glassbox binary")
+    settings_suite("P/D with deaths", SETTINGS, args, Bench, checks_of)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,9 @@ By the real NIXL (GLASSBOX_NIXL_LIB) over each way that UCX has on one machine, 
 protocol. Every token and every digit of its log-probability is the single server's.
 """
 
-import argparse
 import random
-import sys
 
-from checks import must, none_of, passes
+from checks import arguments, must, none_of, settings_suite
 from transfer import (
     Peer,
     at_once,
@@ -37,6 +35,8 @@ SETTINGS = {
 
 class Pair:
     """P, D, and the single server that they are held to."""
+
+    about = ""
 
     def __init__(self, ours, extra, block_size, flags, env):
         self.block_size, self.servers = block_size, []
@@ -144,24 +144,8 @@ CHECKS = [
 
 
 def main():
-    ap = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    ap.add_argument("--ours", help="the glassbox binary", required=True)
-    ap.add_argument("--only", default="", help="settings whose name holds this")
-    args = ap.parse_args()
-    passed = failed = 0
-    for name, setting in SETTINGS.items():
-        if args.only in name:
-            pair = Pair(args.ours, *setting)
-            try:
-                print(f"     {name}", flush=True)
-                results = [passes(check, pair) for check in CHECKS]
-            finally:
-                pair.stop()
-            passed, failed = passed + sum(results), failed + results.count(False)
-    print(f"{passed} of {passed + failed} checks of P/D passed")
-    sys.exit(1 if failed or not passed else 0)
+    args = arguments(__doc__, "settings", ours="the glassbox binary")
+    settings_suite("P/D", SETTINGS, args, Pair, lambda _: CHECKS)
 
 
 if __name__ == "__main__":

@@ -6,17 +6,13 @@ Each request goes through the sidecar in two legs, and straight to a single serv
 must be told the same. That KV moved is counted by the server that pulls it.
 """
 
-import argparse
-import contextlib
 import json
 import re
-import subprocess
-import sys
 
-from checks import CHECKS, check, must, none_of, passes
+from checks import CHECKS, arguments, bench_suite, check, must, none_of
 from otel_stack import Stack
 from server import send
-from traces_tree import PD_PROXY, sidecar, trace_of, tree
+from traces_tree import PD_PROXY, chain, sidecar, trace_of, tree
 from transfer import MODEL, Peer, at_once, config, random_prompts, request
 
 BLOCK = 16
@@ -218,34 +214,11 @@ def nameless(items):
     return re.sub(r'"(id|signature)": "[^"]*"', "", text)
 
 
-@contextlib.contextmanager
-def chain(bench, name):
-    """The port of Envoy, in front of the EPP, the sidecar and both servers."""
-    command = [
-        *(bench.llm_d, "chain", "pd", "--gateway-port", "0", "--sidecar-port", "0"),
-        *("--sidecar", name, "--otlp", bench.stack.endpoint()),
-        *("--prefill", f"127.0.0.1:{bench.prefill.port}"),
-        *("--decode", f"127.0.0.1:{bench.decode.port}"),
-    ]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    try:
-        line = process.stdout.readline()
-        ready = re.fullmatch(r"ready http://127\.0\.0\.1:(\d+)\n", line)
-        must(ready, f"llm-d chain pd said {line!r}")
-        yield int(ready[1])
-    finally:
-        process.terminate()
-        process.wait(20)
-        process.stdout.close()
-
-
 @check
 def behind_the_gateway(bench):
     """Envoy, the EPP that picks both servers, and either sidecar: the same cases."""
     for name in SIDECARS:
-        with chain(bench, name) as port:
+        with chain(bench, bench.prefill, bench.decode, "--sidecar", name) as port:
             held_to_the_single_server(bench, port)
 
 
@@ -253,7 +226,7 @@ def behind_the_gateway(bench):
 def one_joined_trace(bench):
     """Gateway, sidecar, P, D, and the pull between them: one tree, and a link from the pull to the
     request that computed what it pulled."""
-    with chain(bench, "sidecar") as port:
+    with chain(bench, bench.prefill, bench.decode, "--sidecar", "sidecar") as port:
         path, body = completion(random_prompts(1, seed=21, lengths=(300, 300))[0])
         reply = send(port, "POST", path, body)
         must(reply["status"] == 200, f"{reply['status']}: {reply['raw'][:300]}")
@@ -276,22 +249,15 @@ def one_joined_trace(bench):
 
 
 def main():
-    ap = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    args = arguments(
+        __doc__,
+        "checks",
+        ours="the glassbox binary",
+        otel="the script that runs the Collector and Jaeger",
+        llm_d="the script that runs llm-d's components",
     )
-    ap.add_argument("--ours", help="the glassbox binary", required=True)
-    ap.add_argument("--otel", help="the script that runs the Collector and Jaeger", required=True)
-    ap.add_argument("--llm-d", help="the script that runs llm-d's components", required=True)
-    ap.add_argument("--only", default="", help="checks whose name holds this")
-    args = ap.parse_args()
-    chosen = [c for c in CHECKS if args.only in c.__name__ and c.__module__ == __name__]
-    bench = Bench(args.ours, args.otel, args.llm_d)
-    try:
-        failed = [c.__name__ for c in chosen if not passes(c, bench)]
-    finally:
-        bench.stop()
-    print(f"{len(chosen) - len(failed)} of {len(chosen)} checks of P/D behind llm-d passed")
-    sys.exit(1 if failed or not chosen else 0)
+    own = [c for c in CHECKS if c.__module__ == __name__]
+    bench_suite("P/D behind llm-d", own, args, Bench(args.ours, args.otel, args.llm_d))
 
 
 if __name__ == "__main__":

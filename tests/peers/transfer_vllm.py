@@ -8,12 +8,10 @@ differently, so where the texts part, its own log-probabilities decide: a gap of
 TIE is a tie, is counted and printed, and anything else is a failure.
 """
 
-import argparse
 import random
-import sys
 import time
 
-from checks import CHECKS, check, must, none_of, passes
+from checks import CHECKS, arguments, bench_suite, check, must, none_of
 from transfer import (
     LEASE,
     MODEL,
@@ -212,21 +210,9 @@ def nothing_is_left(bench):
 
 
 def main():
-    ap = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    ap.add_argument("--vllm", help="the script that runs vLLM", required=True)
-    ap.add_argument("--ours", help="the glassbox binary", required=True)
-    ap.add_argument("--only", default="", help="checks whose name holds this")
-    args = ap.parse_args()
-    chosen = [c for c in CHECKS if args.only in c.__name__]
-    bench = Bench(args.vllm, args.ours)
-    try:
-        failed = [c.__name__ for c in chosen if not passes(c, bench)]
-    finally:
-        bench.stop()
-    print(f"{len(chosen) - len(failed)} of {len(chosen)} checks of P/D with vLLM passed")
-    sys.exit(1 if failed or not chosen else 0)
+    programs = dict(vllm="the script that runs vLLM", ours="the glassbox binary")
+    args = arguments(__doc__, "checks", **programs)
+    bench_suite("P/D with vLLM", CHECKS, args, Bench(args.vllm, args.ours))
 
 
 if __name__ == "__main__":
