@@ -294,7 +294,7 @@ const char* launch(const Kernel& kernel, void** arguments, dim3 grid, dim3 size,
 
 }  // namespace gbemu
 
-// For tests, while no kernel runs.
-extern "C" void gb_emu_schedule(unsigned seed, int eager) {
+// The same for tests, which find it by its name.
+extern "C" __attribute__((visibility("default"))) void gb_emu_schedule(unsigned seed, int eager) {
     gbemu::set_schedule(seed, eager != 0);
 }
