@@ -92,6 +92,13 @@ GB_DEV void gb_pdl_launch() {
 #endif
 }
 
+// 2 to the power of x; 0 for what would be smaller than a normal number.
+GB_DEV float gb_exp2(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
 // 16 bytes of global memory that nobody reads again soon and no kernel in flight writes: weights.
 GB_DEV uint4 gb_load_stream(const void* from) {
     uint4 v;

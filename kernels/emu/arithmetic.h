@@ -10,6 +10,10 @@
 static inline float gb_reciprocal_root(float x) {
     return 1.0f / sqrtf(x);
 }
+static inline float gb_exp2(float x) {
+    const float y = exp2f(x);
+    return y < 1.17549435e-38f ? 0.0f : y;
+}
 static inline float __fdividef(float x, float y) {
     return x / y;
 }

@@ -11,6 +11,9 @@ struct alignas(8) int2 {
 struct alignas(16) int4 {
     int x, y, z, w;
 };
+struct alignas(16) longlong2 {
+    long long x, y;
+};
 struct alignas(8) uint2 {
     unsigned x, y;
 };
@@ -36,6 +39,9 @@ static inline int2 make_int2(int x, int y) {
 }
 static inline int4 make_int4(int x, int y, int z, int w) {
     return {x, y, z, w};
+}
+static inline longlong2 make_longlong2(long long x, long long y) {
+    return {x, y};
 }
 static inline uint2 make_uint2(unsigned x, unsigned y) {
     return {x, y};

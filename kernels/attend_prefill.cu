@@ -1,0 +1,194 @@
+// Attention of a prompt's tokens: a block takes up to 128 rows (a row is a token and one of the
+// query heads of a KV head), a warp 16 of them, and the block's warps share the keys that they read
+// from memory. A row comes to the bits that gb_attend_decode and gb_attend_combine give it.
+#include "attend.cuh"
+
+constexpr int PREFILL_WARPS = 8;
+constexpr int PREFILL_STAGES = 3;
+// Keys of a stage: 8 a warp to load.
+constexpr int PREFILL_KEYS = 64;
+// Elements of a row's total that stay in registers, in eights; the rest is parked.
+constexpr int PREFILL_KEPT = 12;
+
+struct PrefillPool {
+    // The KV head's part of the first block.
+    const __nv_bfloat16* kv;
+    // Of the tile's sequence.
+    const int* table;
+    int kv_heads, block_size;
+    // The last key that any of the tile's rows sees.
+    int last;
+};
+
+// The stage of keys from `key` on; the warp loads 8 tokens, which are always in one block.
+GB_DEV void prefill_load(const PrefillPool& pool, __nv_bfloat16* stage, int key) {
+    if (key <= pool.last) {
+        const int shift = __ffs(pool.block_size) - 1;
+        const int token = threadIdx.x >> 5 << 3;
+        const bool has = key + token <= pool.last;
+        const size_t block = has ? pool.table[(key + token) >> shift] : 0;
+        const size_t slot =
+            (block * pool.kv_heads << shift) + ((key + token) & (pool.block_size - 1));
+        gb_tile_load<8>(stage + token * GB_TOKEN, pool.kv + slot * GB_TOKEN,
+                        pool.last + 1 - key - token);
+    }
+    gb_cp_commit();
+}
+
+// The totals of the lane's rows. Registers do not suffice for all: the rest lies in shared memory
+// behind the stages, where each thread has its own 16 bytes of each 4,096.
+struct PrefillRows {
+    float o[PREFILL_KEPT][4];
+    float4* parked;
+};
+
+// Where the rows are in `q` and `attended`; negative for one that is none.
+GB_DEV longlong2& prefill_places(const PrefillRows& rows) {
+    return *reinterpret_cast<longlong2*>(rows.parked + (17 - PREFILL_KEPT) * 32 * PREFILL_WARPS);
+}
+
+// Largest scores, then sums of weights.
+GB_DEV float4& prefill_sums(const PrefillRows& rows) {
+    return rows.parked[0];
+}
+
+GB_DEV float4& prefill_parked(const PrefillRows& rows, int d) {
+    return rows.parked[(d - PREFILL_KEPT + 1) * 32 * PREFILL_WARPS];
+}
+
+GB_DEV void prefill_clear(PrefillRows& rows) {
+    const float4 none = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    prefill_sums(rows) = make_float4(GB_UNSEEN, GB_UNSEEN, 0.0f, 0.0f);
+#pragma unroll
+    for (int d = 0; d < PREFILL_KEPT; d++) {
+        rows.o[d][0] = rows.o[d][1] = rows.o[d][2] = rows.o[d][3] = 0.0f;
+    }
+#pragma unroll
+    for (int d = PREFILL_KEPT; d < 16; d++) {
+        prefill_parked(rows, d) = none;
+    }
+}
+
+// Merges a closed segment.
+GB_DEV void prefill_merge(PrefillRows& rows, const GbAttention& segment) {
+    float4 sums = prefill_sums(rows);
+    const GbMerge low = gb_merge(sums.x, segment.m[0]), high = gb_merge(sums.y, segment.m[1]);
+    sums.x = low.m;
+    sums.y = high.m;
+    sums.z = gb_merged(low, sums.z, segment.l[0]);
+    sums.w = gb_merged(high, sums.w, segment.l[1]);
+    prefill_sums(rows) = sums;
+#pragma unroll
+    for (int d = 0; d < PREFILL_KEPT; d++) {
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            rows.o[d][j] = gb_merged(j < 2 ? low : high, rows.o[d][j], segment.o[d][j]);
+        }
+    }
+#pragma unroll
+    for (int d = PREFILL_KEPT; d < 16; d++) {
+        float4 o = prefill_parked(rows, d);
+        o.x = gb_merged(low, o.x, segment.o[d][0]);
+        o.y = gb_merged(low, o.y, segment.o[d][1]);
+        o.z = gb_merged(high, o.z, segment.o[d][2]);
+        o.w = gb_merged(high, o.w, segment.o[d][3]);
+        prefill_parked(rows, d) = o;
+    }
+}
+
+GB_DEV void prefill_store(const PrefillRows& rows, __nv_bfloat16* attended) {
+    const int t = gb_lane() & 3;
+    const longlong2 places = prefill_places(rows);
+    const float4 sums = prefill_sums(rows);
+    const float low = __fdiv_rn(1.0f, sums.z), high = __fdiv_rn(1.0f, sums.w);
+#pragma unroll
+    for (int d = 0; d < 16; d++) {
+        float4 o;
+        if (d < PREFILL_KEPT) {
+            o = make_float4(rows.o[d][0], rows.o[d][1], rows.o[d][2], rows.o[d][3]);
+        } else {
+            o = prefill_parked(rows, d);
+        }
+        const int at = 8 * d + 2 * t;
+        if (places.x >= 0) {
+            *reinterpret_cast<uint32_t*>(attended + places.x + at) =
+                gb_pack(gb_attended(o.x, low), gb_attended(o.y, low));
+        }
+        if (places.y >= 0) {
+            *reinterpret_cast<uint32_t*>(attended + places.y + at) =
+                gb_pack(gb_attended(o.z, high), gb_attended(o.w, high));
+        }
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(32 * PREFILL_WARPS, 1)
+    gb_attend_prefill(__nv_bfloat16* __restrict__ attended, const __nv_bfloat16* __restrict__ q,
+                      const __nv_bfloat16* __restrict__ kv, const int4* __restrict__ tiles,
+                      const int* __restrict__ tables, int width, int heads, int kv_heads,
+                      int block_size, float scale_log2) {
+    GB_DYN_SMEM(__nv_bfloat16, stages);
+    gb_pdl_wait();
+    // The last tiles of a prompt see the most keys: they start first.
+    const int4 tile = tiles[gridDim.y - 1 - blockIdx.y];
+    const int group = heads / kv_heads, rows = tile.z * group;
+    if (rows <= 0) {
+        return;
+    }
+    const int head = blockIdx.x;
+    const PrefillPool pool = {kv + static_cast<size_t>(head) * block_size * GB_TOKEN,
+                              tables + tile.x * width, kv_heads, block_size,
+                              tile.w + tile.z - 1};
+    constexpr int stage_size = PREFILL_KEYS * GB_TOKEN;
+#pragma unroll
+    for (int i = 0; i < PREFILL_STAGES - 1; i++) {
+        prefill_load(pool, stages + i * stage_size, i * PREFILL_KEYS);
+    }
+    gb_pdl_launch();
+
+    // The warp's rows, from those of the lane to the range of all; a row that is none sees no key.
+    const int first = threadIdx.x >> 5 << 4, low = first + (gb_lane() >> 2), high = low + 8;
+    const int sees[2] = {low < rows ? tile.w + low / group : -1,
+                         high < rows ? tile.w + high / group : -1};
+    const int least = first + 16 <= rows ? tile.w + first / group : -1;
+    const int most = first < rows ? tile.w + min(first + 15, rows - 1) / group : -1;
+    const auto place = [&](int row) {
+        const long long token = tile.y + row / group;
+        return row < rows ? (token * heads + head * group + row % group) * GB_HEAD : -1;
+    };
+    const longlong2 places = make_longlong2(place(low), place(high));
+    uint32_t query[8][4];
+    gb_query_load(query, places.x < 0 ? nullptr : q + places.x,
+                  places.y < 0 ? nullptr : q + places.y);
+
+    PrefillRows totals;
+    totals.parked = reinterpret_cast<float4*>(stages + PREFILL_STAGES * stage_size) + threadIdx.x;
+    prefill_places(totals) = places;
+    prefill_clear(totals);
+    GbAttention segment;
+    gb_attention_clear(segment);
+    int stage = 0;
+    for (int begin = 0; begin <= pool.last; begin += PREFILL_KEYS) {
+        gb_cp_wait<PREFILL_STAGES - 2>();
+        // All warps' copies are there, and nobody reads the stage that is loaded next.
+        __syncthreads();
+        const int next = stage == 0 ? PREFILL_STAGES - 1 : stage - 1;
+        prefill_load(pool, stages + next * stage_size,
+                     begin + (PREFILL_STAGES - 1) * PREFILL_KEYS);
+        const __nv_bfloat16* keys = stages + stage * stage_size;
+        stage = stage + 1 == PREFILL_STAGES ? 0 : stage + 1;
+#pragma unroll 1
+        for (int key = begin; key < begin + PREFILL_KEYS && key <= most; key += GB_TILE) {
+            const int seen[2] = {sees[0] + 1 - key, sees[1] + 1 - key};
+            gb_attend_tile(segment, query, keys + (key - begin) * GB_TOKEN, seen,
+                           key + GB_TILE - 1 <= least, scale_log2);
+            const int end = key + GB_TILE;
+            if (end % GB_SEGMENT == 0 || end > most) {
+                gb_attention_close(segment);
+                prefill_merge(totals, segment);
+                gb_attention_clear(segment);
+            }
+        }
+    }
+    prefill_store(totals, attended);
+}
+GB_KERNEL(gb_attend_prefill)
