@@ -4,7 +4,6 @@
 
 #include <sys/mman.h>
 
-#include <atomic>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
@@ -59,20 +58,25 @@ struct Machine : Block {
     static constexpr size_t SHARED = ARRAYS + MAX_DYNAMIC + GUARD + 1024;
 };
 
-std::atomic<unsigned> chosen_seed{0};
-std::atomic<bool> chosen_eager{false};
 std::mutex idle_lock;
 std::vector<std::unique_ptr<Machine>> idle;
 
-unsigned from_environment(const char* name) {
+struct Schedule {
+    unsigned seed;
+    bool eager;
+};
+
+unsigned number(const char* name) {
     const char* value = getenv(name);
     return value == nullptr ? 0 : static_cast<unsigned>(strtoul(value, nullptr, 10));
 }
 
-const bool environment_read = [] {
-    set_schedule(from_environment("GB_EMU_SEED"), from_environment("GB_EMU_EAGER") != 0);
-    return true;
-}();
+Schedule from_environment() {
+    return {number("GB_EMU_SEED"), number("GB_EMU_EAGER") != 0};
+}
+
+// Each thread has its own, so that tests side by side do not meet.
+thread_local Schedule schedule = from_environment();
 
 void release_barrier(Block* block) {
     block->at_barrier = 0;
@@ -200,8 +204,7 @@ std::unique_ptr<Machine> take_machine() {
 }  // namespace
 
 void set_schedule(unsigned seed, bool eager) {
-    chosen_seed = seed;
-    chosen_eager = eager;
+    schedule = {seed, eager};
 }
 
 void fail(const char* why) {
@@ -275,8 +278,8 @@ const char* launch(const Kernel& kernel, void** arguments, dim3 grid, dim3 size,
     block.dynamic = block.shared + ARRAYS;
     block.size = size;
     block.grid = grid;
-    block.random = chosen_seed * 2654435761u;
-    block.eager = chosen_eager;
+    block.random = schedule.seed * 2654435761u;
+    block.eager = schedule.eager;
     block.failure = nullptr;
     for (unsigned z = 0; z < grid.z; z++) {
         for (unsigned y = 0; y < grid.y; y++) {

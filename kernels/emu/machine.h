@@ -196,8 +196,8 @@ struct Registration {
 const char* launch(const Kernel& kernel, void** arguments, dim3 grid, dim3 size,
                    size_t dynamic_bytes);
 
-// How threads are ordered from now on, and when copies to shared memory are made: at once (eager)
-// or as late as they may be.
+// How the threads of grids are ordered that this thread launches from now on, and when copies to
+// shared memory are made: at once (eager) or as late as they may be.
 void set_schedule(unsigned seed, bool eager);
 
 }  // namespace gbemu

@@ -4,8 +4,10 @@
 
 namespace gbemu {
 
+// A row is read when its lane arrives, though others may still write it then: lanes of a warp see
+// each other's writes only behind a __syncwarp.
 struct MatrixLoad {
-    const unsigned char* row;  // the one that this lane gives the address of
+    unsigned char row[16];  // the one that this lane gives the address of
     uint32_t* got;
 };
 
@@ -37,7 +39,9 @@ inline void load_transposed(Lane* lanes) {
 inline void load(Collective how, uint32_t (&got)[4], const void* row) {
     check_aligned(row);
     check_shared(row, 16);
-    MatrixLoad mine = {static_cast<const unsigned char*>(row), got};
+    MatrixLoad mine;
+    memcpy(mine.row, row, sizeof mine.row);
+    mine.got = got;
     collective(how, &mine);
 }
 

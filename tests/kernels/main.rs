@@ -1,0 +1,12 @@
+//! The kernels, through CUDA's driver API: on the emulator of `kernels/emu`, or with
+//! GLASSBOX_TEST_GPU=1 and the feature `cuda` on a GPU.
+
+mod device;
+mod driver;
+mod embed;
+mod emulator;
+mod mutants;
+mod norm;
+mod pack;
+mod probes;
+mod values;
