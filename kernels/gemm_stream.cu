@@ -80,6 +80,24 @@ GB_DEV void load_tile(uint32_t (&fragment)[4], const __nv_bfloat16* from) {
     fragment[3] = v.w;
 }
 
+// Loads all of a unit. The branches are more than a short cut: with them ptxas keeps these loads
+// before the wait for the kernel before this one.
+GB_DEV void load_first(uint32_t (&weights)[SEGMENT_TILES][4], const Unit& unit) {
+    if (unit.steps == SEGMENT_TILES) {
+#pragma unroll
+        for (int step = 0; step < SEGMENT_TILES; step++) {
+            load_tile(weights[step], unit.weights + step * (TILE_BYTES / 2));
+        }
+    } else {
+#pragma unroll
+        for (int step = 0; step < SEGMENT_TILES; step++) {
+            if (step < unit.steps) {
+                load_tile(weights[step], unit.weights + step * (TILE_BYTES / 2));
+            }
+        }
+    }
+}
+
 // How much of two units there is, as far as the compiler can tell.
 enum class Known { Whole, WholeAndNone, Nothing };
 
@@ -221,45 +239,72 @@ GB_DEV void add_up(const Product& p, const Block& block, const float* partials, 
     }
 }
 
+// Four floats, or zeros.
+GB_DEV float4 four_at(const float* from, bool present) {
+    return present ? *reinterpret_cast<const float4*>(from) : make_float4(0, 0, 0, 0);
+}
+
+struct Norm {
+    const float* x;
+    const float* weights;
+    float eps;
+    float4 first_weights;  // this thread's, fetched ahead
+};
+
+GB_DEV Norm norm_of(const Product& p, const float* x, const float* weights, float eps) {
+    const int i = 4 * static_cast<int>(threadIdx.x);
+    return {x, weights, eps, four_at(weights + i, i < p.k)};
+}
+
 // Norms the rows into the slots of all segments: their scales by a warp a row, then the elements
 // by all threads. Rows beyond m are 0. `scales` are ROWS floats of shared memory.
 template <int ROWS>
 GB_DEV void norm_rows(__nv_bfloat16* slots, float* scales, const Product& p, const Block& block,
-                      const float* x, const float* norm_weight, float eps) {
+                      const Norm& norm) {
     for (int row = block.warp; row < p.m; row += block.warps) {
-        const float scale = gb_row_scale(x + static_cast<size_t>(row) * p.k, p.k, eps);
+        const float* x = norm.x + static_cast<size_t>(row) * p.k;
+        const float scale = gb_row_scale(x, p.k, norm.eps);
         if (gb_lane() == 0) {
             scales[row] = scale;
         }
     }
     __syncthreads();
-    for (int i = 4 * static_cast<int>(threadIdx.x); i < p.k; i += 4 * 32 * block.warps) {
-        const float4 weight = *reinterpret_cast<const float4*>(norm_weight + i);
+    float4 next_weights = norm.first_weights;
+    const int stride = 4 * 32 * block.warps;
+    for (int i = 4 * static_cast<int>(threadIdx.x); i < p.k; i += stride) {
+        const float4 weights = next_weights;
+        next_weights = four_at(norm.weights + i + stride, i + stride < p.k);
         __nv_bfloat16* slot = slots + i / SEGMENT * (ROWS * SEGMENT);
 #pragma unroll
-        for (int row = 0; row < ROWS; row++) {
-            uint2 four = make_uint2(0, 0);
-            if (row < p.m) {
-                const float* from = x + static_cast<size_t>(row) * p.k + i;
-                four = gb_norm4(*reinterpret_cast<const float4*>(from), scales[row], weight);
+        for (int first = 0; first < ROWS; first += 4) {
+            float4 v[4];
+#pragma unroll
+            for (int r = 0; r < 4; r++) {
+                const size_t line = static_cast<size_t>(first + r) * p.k;
+                v[r] = four_at(norm.x + line + i, first + r < p.m);
             }
-            *reinterpret_cast<uint2*>(slot + slot_at(row, i % SEGMENT / 8) + i % 8) = four;
+#pragma unroll
+            for (int r = 0; r < 4; r++) {
+                const int row = first + r;
+                const float scale = row < p.m ? scales[row] : 0.0f;
+                __nv_bfloat16* to = slot + slot_at(row, i % SEGMENT / 8) + i % 8;
+                *reinterpret_cast<uint2*>(to) = gb_norm4(v[r], scale, weights);
+            }
         }
     }
     __syncthreads();
 }
 
 template <int ROWS, Epilogue EPILOGUE, bool NORM>
-GB_DEV void run(const Product& p, const float* x, const float* norm_weight, float eps) {
+GB_DEV void run(const Product& p, const float* x, const float* norm_weights, float eps) {
     GB_DYN_SMEM(__nv_bfloat16, slots);
+    Norm norm;
+    if (NORM) {
+        norm = norm_of(p, x, norm_weights, eps);
+    }
     uint32_t weights[SEGMENT_TILES][4];
     Unit unit = unit_at(p, 0, static_cast<int>(threadIdx.x / 32));
-#pragma unroll
-    for (int step = 0; step < SEGMENT_TILES; step++) {
-        if (step < unit.steps) {
-            load_tile(weights[step], unit.weights + step * (TILE_BYTES / 2));
-        }
-    }
+    load_first(weights, unit);
     const Block block = block_of(p);
     const int partial_size = block.warps * ROWS * PARTIAL_LD;
     const int slot_count = NORM ? block.segments : block.warps;
@@ -269,7 +314,7 @@ GB_DEV void run(const Product& p, const float* x, const float* norm_weight, floa
     gb_pdl_wait();
     gb_pdl_launch();
     if (NORM) {
-        norm_rows<ROWS>(slots, partials, p, block, x, norm_weight, eps);
+        norm_rows<ROWS>(slots, partials, p, block, norm);
     }
     int turn = 0;
     for (int round = 0; round < block.rounds; round++) {

@@ -6,12 +6,21 @@
 // 1 / sqrt(mean of the squares + eps), in every lane.
 GB_DEV float gb_row_scale(const float* x, int n, float eps) {
     float sum = 0.0f;
-    for (int i = 4 * gb_lane(); i < n; i += 128) {
-        const float4 v = *reinterpret_cast<const float4*>(x + i);
-        sum = __fmaf_rn(v.x, v.x, sum);
-        sum = __fmaf_rn(v.y, v.y, sum);
-        sum = __fmaf_rn(v.z, v.z, sum);
-        sum = __fmaf_rn(v.w, v.w, sum);
+    // A thousand elements are fetched at once: the row is waited for, and nothing else to do.
+    for (int first = 4 * gb_lane(); first < n; first += 1024) {
+        float4 v[8];
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            const int at = first + 128 * i;
+            v[i] = at < n ? *reinterpret_cast<const float4*>(x + at) : make_float4(0, 0, 0, 0);
+        }
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            sum = __fmaf_rn(v[i].x, v[i].x, sum);
+            sum = __fmaf_rn(v[i].y, v[i].y, sum);
+            sum = __fmaf_rn(v[i].z, v[i].z, sum);
+            sum = __fmaf_rn(v[i].w, v[i].w, sum);
+        }
     }
     return rsqrtf(gb_warp_sum(sum) / static_cast<float>(n) + eps);
 }

@@ -5,6 +5,7 @@ mod device;
 mod driver;
 mod embed;
 mod emulator;
+mod gemm;
 mod mutants;
 mod norm;
 mod pack;
