@@ -70,6 +70,12 @@ class Server:
                 continue
         return total
 
+    def processor_seconds(self):
+        """What the process has used so far, all its threads together."""
+        with open(f"/proc/{self.process.pid}/stat") as f:
+            user, system = f.read().rsplit(")", 1)[1].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def signal(self, sign):
         """To the whole process group; one that is gone needs none."""
         try:

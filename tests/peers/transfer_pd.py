@@ -7,6 +7,7 @@ protocol. Every token and every digit of its log-probability is the single serve
 """
 
 import random
+import time
 
 from checks import arguments, must, none_of, settings_suite
 from transfer import (
@@ -133,6 +134,15 @@ def nothing_is_left(pair):
             must(count == 0, f"{server.name}: {count:g} {family}")
 
 
+def nobody_spins(pair):
+    """Servers that have met and have nothing to do leave the processors to others."""
+    began = [server.processor_seconds() for server in pair.servers]
+    time.sleep(3)
+    for server, before in zip(pair.servers, began):
+        used = server.processor_seconds() - before
+        must(used < 0.3, f"{server.name} took {used:.2f} s of the processors in 3 s of nothing")
+
+
 CHECKS = [
     prompts_at_the_edges_of_blocks,
     prefixes_that_decode_has,
@@ -140,6 +150,7 @@ CHECKS = [
     sampled_with_a_seed,
     kv_and_no_prompt,
     nothing_is_left,
+    nobody_spins,
 ]
 
 

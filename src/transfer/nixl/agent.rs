@@ -8,6 +8,10 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr::null_mut;
 use std::rc::Rc;
 
+/// How long NIXL's own thread may wait for news before it looks all the same, in microseconds. It
+/// is woken by news; with 0 it does not wait, but takes a whole processor for each agent.
+const LOOK_ANYWAY: u64 = 10_000;
+
 /// An error of NIXL's, which says no more than this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{call}: {}", explain(*.status))]
@@ -90,7 +94,7 @@ impl Agent {
             // All calls are made by one thread.
             thread_sync: 0,
             num_workers: 1,
-            pthr_delay_us: 0,
+            pthr_delay_us: LOOK_ANYWAY,
             lthr_delay_us: 100_000,
             capture_telemetry: true,
         };
