@@ -11,12 +11,12 @@ use super::side_channel::{Listener, query};
 use super::stats::TransferStats;
 use super::tcp::{TcpOptions, TcpTransport};
 use super::transport::{ReadStats, Transport, Waker};
-use crate::config::{AttnBackend, KvTransferConfig, KvTransport};
+use crate::config::{AttnBackend, KvRole, KvTransferConfig, KvTransport};
 use crate::model::Dims;
 use crate::types::{Clock, KvMemory, TransferEvent};
 use std::sync::Arc;
 use std::thread::Builder;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a peer may take to answer; vLLM's.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -143,6 +143,7 @@ fn transport(
             let options = NixlOptions {
                 num_threads: config.num_threads,
                 backends: config.backends.clone(),
+                reads: config.role != KvRole::Producer,
                 ..NixlOptions::default()
             };
             let transport = NixlTransport::new(memory, options, waker);
@@ -169,7 +170,6 @@ fn meet(local: Arc<Local>, link: Link, clock: Clock) -> impl FnMut(&Address) + S
 }
 
 fn handshake(local: &Local, address: &Address, clock: &Clock) -> Result<Met, String> {
-    let began = Instant::now();
     let answer = query(&address.host, address.port, (0, 0), ANSWER, clock)
         .map_err(|error| error.to_string())?;
     let peer =
@@ -182,7 +182,6 @@ fn handshake(local: &Local, address: &Address, clock: &Clock) -> Result<Met, Str
         agent: peer.agent_metadata,
         regions: peer.regions,
         clock_offset: answer.clock_offset + answer.round_trip.as_secs_f64() / 2.0,
-        took: began.elapsed(),
     })
 }
 

@@ -123,7 +123,7 @@ pub struct LeasedBlocks {
 pub struct PullStats {
     pub bytes: u64,
     pub blocks: u32,
-    /// Spent on learning to know the peer; zero when it was known.
+    /// Until the peer was known, from the request's arrival; zero when it was known before.
     pub handshake: Duration,
     /// From the start of the read to its end.
     pub transfer: Duration,

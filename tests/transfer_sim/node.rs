@@ -123,12 +123,7 @@ impl Node {
 }
 
 fn met(net: &Net, peer: NodeId) -> Met {
-    Met {
-        agent: peer.to_le_bytes().to_vec(),
-        regions: net.regions(peer),
-        clock_offset: 0.0,
-        took: Duration::from_millis(1),
-    }
+    Met { agent: peer.to_le_bytes().to_vec(), regions: net.regions(peer), clock_offset: 0.0 }
 }
 
 fn config(shape: Shape) -> EngineConfig {

@@ -74,7 +74,9 @@ impl Core {
         let peer = self.peer(&remote, now);
         peer.awaited.insert(id, remote.request_id.clone());
         let engine_id = remote.engine_id.clone();
-        let pulling = Pulling { remote, stage: Stage::Announced, deadline, is_exact: false };
+        let (stage, handshake) = (Stage::Announced, Duration::ZERO);
+        let pulling =
+            Pulling { remote, stage, announced: now, handshake, deadline, is_exact: false };
         self.pulls.insert(id, pulling);
         self.correct_deadline(id);
         self.get_to_know(&engine_id);
@@ -117,10 +119,12 @@ impl Core {
         let connected = result.and_then(|met| {
             let id = self.parts.transport.connect(&met.agent, &met.regions);
             let num_blocks = met.regions.first().map_or(0, |region| region.num_blocks);
-            let Met { clock_offset, took, .. } = met;
-            id.map(|id| State::Known { id, num_blocks, clock_offset, took })
+            let clock_offset = met.clock_offset;
+            id.map(|id| State::Known { id, num_blocks, clock_offset })
                 .map_err(|error| error.to_string())
         });
+        // To connect takes time too.
+        let now = self.parts.clock.now();
         match connected {
             Ok(state) => {
                 peer.state = state;
@@ -129,6 +133,9 @@ impl Core {
                 let unsaid = std::mem::take(&mut peer.unsaid);
                 unsaid.into_iter().for_each(|message| self.say(engine_id, message));
                 for id in waiting {
+                    if let Some(pulling) = self.pulls.get_mut(&id) {
+                        pulling.handshake = now.since(pulling.announced);
+                    }
                     self.correct_deadline(id);
                     self.read(id);
                 }
@@ -323,11 +330,7 @@ impl Core {
             return self.end(id, Err(reason));
         }
         self.parts.codec.import(&pull.local);
-        let handshake = match self.peers[&pulling.remote.engine_id].state {
-            State::Known { took, .. } => took,
-            State::Unknown | State::Meeting => Duration::ZERO,
-        };
-        let blocks = pull.local.len() as u32;
+        let (blocks, handshake) = (pull.local.len() as u32, pulling.handshake);
         let transfer = stats.transfer;
         self.end(id, Ok(PullStats { bytes: stats.bytes, blocks, handshake, transfer }));
     }

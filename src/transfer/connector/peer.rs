@@ -4,7 +4,6 @@ use crate::transfer::transport::PeerId;
 use crate::types::{KvRegion, Moment, RequestId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Where an engine says that it can be met.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +21,6 @@ pub struct Met {
     pub regions: Vec<KvRegion>,
     /// Seconds by which the peer's monotonic clock is ahead of ours, at most.
     pub clock_offset: f64,
-    /// How long it took.
-    pub took: Duration,
 }
 
 /// How far a peer is known.
@@ -37,7 +34,6 @@ pub enum State {
         id: PeerId,
         num_blocks: usize,
         clock_offset: f64,
-        took: Duration,
     },
 }
 

@@ -27,6 +27,9 @@ pub enum Stage {
 pub struct Pulling {
     pub remote: Arc<RemoteBlocks>,
     pub stage: Stage,
+    pub announced: Moment,
+    /// How long it waited for the peer to be known.
+    pub handshake: Duration,
     /// When the peer may have given the blocks to somebody else.
     pub deadline: Moment,
     /// The deadline counts the peer's own word, not only ours.

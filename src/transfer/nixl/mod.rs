@@ -71,8 +71,10 @@ impl NixlTransport {
         let serving = options::agent(library, &options)?;
         // SAFETY: the memory's owner is kept until after what is registered is dropped.
         let registered = unsafe { serving.register(&ranges(&memory.regions)) }?;
+        let reader = || Reader::new(library, memory.clone(), shape, &options);
+        let readers = options.reads.then(reader).transpose()?;
         Ok(Self {
-            readers: Vec::new(),
+            readers: readers.into_iter().collect(),
             _registered: registered,
             metadata: serving.metadata()?,
             serving,

@@ -36,6 +36,9 @@ pub struct NixlOptions {
     pub num_threads: u32,
     /// Plugins of NIXL.
     pub backends: Vec<String>,
+    /// Whether peers will be read from. What that takes is made at start then, which takes half a
+    /// second and more, and not while the first request waits.
+    pub reads: bool,
     /// A peer that does not end a read for so long (longer for large ones) is gone.
     pub stall: Duration,
 }
@@ -43,7 +46,7 @@ pub struct NixlOptions {
 impl Default for NixlOptions {
     fn default() -> Self {
         let (backends, stall) = (vec!["UCX".to_owned()], Duration::from_secs(10));
-        Self { library: None, num_threads: 4, backends, stall }
+        Self { library: None, num_threads: 4, backends, reads: true, stall }
     }
 }
 
