@@ -11,6 +11,8 @@ use bytes::{Buf, BytesMut};
 use rmp::encode as pack;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::sync::mpsc::channel;
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -54,8 +56,7 @@ pub enum QueryError {
     Clock(DecodeError),
 }
 
-/// Asks a side channel for the metadata of a rank. Takes no longer than `timeout`, and what the
-/// system takes to look the name up.
+/// Asks a side channel for the metadata of a rank. Takes no longer than `timeout`.
 ///
 /// # Errors
 /// No peer, no reply, or one that makes no sense.
@@ -66,7 +67,7 @@ pub fn query(
     timeout: Duration,
     clock: &Clock,
 ) -> Result<Answer, QueryError> {
-    let deadline = Deadline { end: Instant::now() + timeout, timeout };
+    let deadline = Deadline::after(timeout);
     let mut peer = Connection::open(host, port, deadline)?;
     peer.shake_hands()?;
     let asked = clock.now();
@@ -100,12 +101,16 @@ fn seconds(frame: &[u8]) -> Result<f64, DecodeError> {
 }
 
 #[derive(Clone, Copy)]
-struct Deadline {
+pub(super) struct Deadline {
     end: Instant,
     timeout: Duration,
 }
 
 impl Deadline {
+    pub(super) fn after(timeout: Duration) -> Self {
+        Self { end: Instant::now() + timeout, timeout }
+    }
+
     fn left(self) -> Result<Duration, QueryError> {
         let left = self.end.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(QueryError::Timeout(self.timeout)) } else { Ok(left) }
@@ -128,11 +133,26 @@ struct Connection {
     input: BytesMut,
 }
 
+/// What `look` finds, unless that takes too long: then it goes on alone, for the system's resolver
+/// cannot be interrupted.
+pub(super) fn in_time<T: Send + 'static>(
+    deadline: Deadline,
+    look: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<io::Result<T>, QueryError> {
+    let (found, result) = channel();
+    let thread = Builder::new().name("kv-lookup".to_owned());
+    let started = thread.spawn(move || found.send(look()));
+    started.map_err(QueryError::Io)?;
+    result.recv_timeout(deadline.left()?).map_err(|_| QueryError::Timeout(deadline.timeout))
+}
+
 impl Connection {
     fn open(host: &str, port: u16, deadline: Deadline) -> Result<Self, QueryError> {
         let fail = |error| QueryError::Connect { address: format!("tcp://{host}:{port}"), error };
         let mut last = io::Error::from(io::ErrorKind::NotFound);
-        for address in addresses(host, port).map_err(fail)? {
+        let name = host.to_owned();
+        let found = in_time(deadline, move || addresses(&name, port))?;
+        for address in found.map_err(fail)? {
             match TcpStream::connect_timeout(&address, deadline.left()?) {
                 Ok(stream) => {
                     stream.set_nodelay(true).map_err(QueryError::Io)?;

@@ -48,6 +48,18 @@ fn a_rank_that_is_not_there_is_refused_at_once_and_the_listener_goes_on() {
     assert!(ask(&listener, &clock, (0, 0)).is_ok());
 }
 
+#[test]
+fn a_resolver_that_does_not_answer_ends_the_query_in_time() {
+    use query::{Deadline, in_time};
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let stuck = move || Ok(ended.recv().is_err());
+    let result = in_time(Deadline::after(Duration::from_millis(20)), stuck);
+    assert!(matches!(result, Err(QueryError::Timeout(_))), "{result:?}");
+    drop(end);
+    let found = in_time(Deadline::after(LONG), || Ok(7)).expect("in time");
+    assert_eq!(found.expect("found"), 7);
+}
+
 /// A connection that has shaken hands as a REQ.
 fn connect(listener: &Listener) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", listener.port())).expect("a listener");
