@@ -6,8 +6,10 @@ Each request goes through the sidecar in two legs, and straight to a single serv
 must be told the same. That KV moved is counted by the server that pulls it.
 """
 
+import http.client
 import json
 import re
+import signal
 
 from checks import CHECKS, arguments, bench_suite, check, must, none_of
 from otel_stack import Stack
@@ -16,6 +18,7 @@ from traces_tree import PD_PROXY, chain, sidecar, trace_of, tree
 from transfer import MODEL, Peer, at_once, config, random_prompts, request
 
 BLOCK = 16
+LEASE_SECONDS = 10
 SIDECARS = ("sidecar-2025", "sidecar")
 # In the order of their keys, which is what a sidecar makes of them: prompts show schemas as sent.
 TOOLS = [
@@ -92,6 +95,7 @@ class Bench:
     def __init__(self, ours, otel, llm_d):
         self.llm_d, self.stack, self.servers = llm_d, Stack(otel), []
         extra = dict(transport="tcp", block_checksums=True)
+        extra["kv_lease_duration"] = LEASE_SECONDS
         flags = (*PARSERS, "--enable-scale-out", "--otlp-traces-endpoint", self.stack.endpoint())
         roles = dict(prefill="kv_producer", decode="kv_consumer", single=None)
         try:
@@ -215,6 +219,35 @@ def nameless(items):
 
 
 @check
+def sidecars_killed(bench):
+    """With SIGKILL under load: every client has an answer, a single server's, or an error. D stops
+    at once, P keeps nothing for longer than a lease, and a new sidecar takes over."""
+    for seed, name in enumerate(SIDECARS):
+        prompts = list(enumerate(random_prompts(64, seed=30 + seed, lengths=(100, 900))))
+        with sidecar(bench, name, bench.decode) as proxy:
+
+            def ask(numbered, proxy=proxy):
+                number, prompt = numbered
+                path, body = completion(prompt, max_tokens=64, stream=bool(number % 2))
+                if number == 40:  # the others are at every stage
+                    proxy.signal(signal.SIGKILL)
+                try:
+                    return path, body, told(send(proxy.port, "POST", path, body, bench.two_legs()))
+                except (OSError, http.client.HTTPException):
+                    return None
+
+            answers = [answer for answer in at_once(ask, prompts, threads=16) if answer]
+        must(16 <= len(answers) < 48, f"{name}: {len(answers)} of {len(prompts)} have an answer")
+        bench.decode.settled(within=5)
+        kept = bench.prefill.settled(within=LEASE_SECONDS + 4)
+        print(f"     {name}: {len(answers)} answers; the last block was free after {kept:.1f} s")
+        for path, body, have in answers:
+            must(have == told(send(bench.single.port, "POST", path, body)), f"{name}: {body}")
+        with sidecar(bench, name, bench.decode) as proxy:
+            none_of(filter(None, (differs(bench, proxy.port, c, bench.two_legs()) for c in CASES)))
+
+
+@check
 def behind_the_gateway(bench):
     """Envoy, the EPP that picks both servers, and either sidecar: the same cases."""
     for name in SIDECARS:
@@ -227,9 +260,10 @@ def one_joined_trace(bench):
     """Gateway, sidecar, P, D, and the pull between them: one tree, and a link from the pull to the
     request that computed what it pulled."""
     with chain(bench, bench.prefill, bench.decode, "--sidecar", "sidecar") as port:
-        path, body = completion(random_prompts(1, seed=21, lengths=(300, 300))[0])
-        reply = send(port, "POST", path, body)
-        must(reply["status"] == 200, f"{reply['status']}: {reply['raw'][:300]}")
+        for prompt in random_prompts(2, seed=21, lengths=(300, 300)):
+            path, body = completion(prompt)
+            reply = send(port, "POST", path, body)
+            must(reply["status"] == 200, f"{reply['status']}: {reply['raw'][:300]}")
         trace = trace_of(bench, "vllm-decode", reply["json"]["id"])
         wanted = [("llm_request", "vllm-prefill"), ("llm_request", "vllm-decode")]
         wanted += [("kv_transfer", "vllm-decode"), (PD_PROXY, None), ("gateway.request", None)]
@@ -246,6 +280,8 @@ def one_joined_trace(bench):
     blocks = pull.attributes["glassbox.kv_transfer.blocks"]
     must(blocks == -(-300 // BLOCK), f"{blocks} blocks of 300 tokens")
     must(pull.attributes["glassbox.kv_transfer.bytes"] > 0, f"{pull.attributes}")
+    waited = pull.attributes["glassbox.kv_transfer.handshake"]
+    must(waited == 0, f"{waited} ns for a peer that the first request had met")
 
 
 def main():
