@@ -85,7 +85,8 @@ fn a_taken_port_is_one_line() {
 fn help_and_version_exit_0() {
     let (code, out, err) = run(&[]);
     assert_eq!((code, err.as_str()), (0, ""));
-    let usage = "usage: glassbox [-h] [-v] {chat,complete,serve,bench,collect-env,run-batch} ...";
+    let usage = "usage: glassbox [-h] [-v] \
+                 {chat,complete,serve,bench,collect-env,run-batch,healthcheck} ...";
     assert!(out.starts_with(usage), "{out}");
     assert_eq!(run(&["--help"]).1, out);
     let (code, version, _) = run(&["--version"]);

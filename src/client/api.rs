@@ -83,6 +83,11 @@ impl Api {
         serde_json::from_slice(&body).map_err(|error| ApiFailure::Reply(error.to_string()))
     }
 
+    /// Asks for a path of which the status says all.
+    pub async fn probe(&self, url: &str) -> Result<(), ApiFailure> {
+        checked(self.send(Method::GET, url, None, Bytes::new()).await?).await.map(|_| ())
+    }
+
     /// Posts a request that is answered by a stream.
     pub async fn stream(
         &self,

@@ -62,3 +62,7 @@ pub(super) fn complete(raw: &Raw, env: &Env) -> CompleteSettings {
         stats: raw.is_on("--stats"),
     }
 }
+
+pub(super) fn healthcheck(raw: &Raw) -> Option<String> {
+    raw.text("--url").map(|url| url.trim_end_matches('/').to_owned())
+}

@@ -81,6 +81,8 @@ pub enum Invocation {
     BenchThroughput(Box<BenchThroughputSettings>),
     RunBatch(Box<RunBatchSettings>),
     CollectEnv,
+    /// The server's URL; `None` is the one that runs here.
+    Healthcheck(Option<String>),
 }
 
 /// Reads the command line `args`, its program's path first.
@@ -202,6 +204,7 @@ fn invocation(
         }
         "run-batch" => Invocation::RunBatch(Box::new(batch::read(raw, env, warnings)?)),
         "collect-env" => Invocation::CollectEnv,
+        "healthcheck" => Invocation::Healthcheck(client::healthcheck(raw)),
         _ => Invocation::Serve(Box::new(resolve::resolve(raw, env, warnings)?)),
     })
 }

@@ -43,7 +43,8 @@ fn errors_have_the_frame_of_argparse() {
     );
     let unknown = exit(&["./glassbox", "serve", "m", "--bogus"]);
     assert_eq!(unknown.code, 2);
-    let wanted = "usage: glassbox [-h] [-v] {chat,complete,serve,bench,collect-env,run-batch} ...\n\
+    let wanted = "usage: glassbox [-h] [-v] \
+                  {chat,complete,serve,bench,collect-env,run-batch,healthcheck} ...\n\
                   glassbox: error: unrecognized arguments: --bogus\n";
     assert_eq!(unknown.stderr, wanted);
     let task = exit(&["vllm", "serve", "m", "--task", "embed"]);
@@ -74,7 +75,7 @@ fn subcommands() {
     assert!(sweep.stderr.starts_with(wanted), "{}", sweep.stderr);
     let other = exit(&["vllm", "ser"]);
     let wanted = "vllm: error: argument subparser: invalid choice: 'ser' (choose from 'chat', \
-                  'complete', 'serve', 'bench', 'collect-env', 'run-batch')\n";
+                  'complete', 'serve', 'bench', 'collect-env', 'run-batch', 'healthcheck')\n";
     assert!(other.stderr.ends_with(wanted), "{}", other.stderr);
     assert_eq!(exit(&["vllm", "--bogus"]).code, 2);
 }

@@ -3,6 +3,7 @@
 
 mod collect_env;
 mod engine;
+mod healthcheck;
 mod latency;
 mod machine;
 mod roofline;
@@ -40,6 +41,7 @@ pub fn run(invocation: Invocation) -> ExitCode {
             print!("{}", collect_env::report());
             Ok(())
         }
+        Invocation::Healthcheck(url) => blocking(healthcheck::run(url)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

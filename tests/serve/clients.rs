@@ -257,3 +257,15 @@ fn the_environment_is_shown_without_secrets() {
     assert!(text.contains("\nVLLM_API_KEY=***\nVLLM_PORT=7\n"), "{text}");
     assert!(text.contains("Answers as vLLM              : 0.32.0\n"), "{text}");
 }
+
+#[test]
+fn a_health_check_ends_with_0_while_the_server_is_well() {
+    let server = start(&["--api-key", "secret"]);
+    let url = format!("http://{}/", server.address);
+    assert_eq!(said(&["healthcheck", "--url", &url], ""), "");
+    drop(server);
+    let failed = glassbox(&["healthcheck", "--url", &url], "");
+    assert_eq!(failed.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(error.starts_with("glassbox: error: not healthy: "), "{error}");
+}

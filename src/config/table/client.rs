@@ -1,4 +1,4 @@
-//! Flags of `chat` and `complete`.
+//! Flags of `chat`, `complete` and `healthcheck`.
 
 use super::Kind::*;
 use super::*;
@@ -28,3 +28,8 @@ pub(super) const COMPLETE: &[Flag] = &[
     flag("--quick", Text, NONE).letter("-q").help("Send this one prompt, print what follows, end."),
     STATS,
 ];
+
+pub(super) const HEALTHCHECK: &[Flag] = &[flag("--url", Text, NONE).help(
+    "Where the server is, as in http://localhost:8000; when not given, the one that runs here is \
+     found by its command line.",
+)];

@@ -90,7 +90,7 @@ pub(in crate::config) static SERVE: Command = Command {
     engine: true,
 };
 
-/// All subcommands, in the order of vLLM's help.
+/// All subcommands, in the order of vLLM's help; last the one that vLLM has not.
 pub(in crate::config) static COMMANDS: &[&Command] = &[
     &Command {
         name: "chat",
@@ -142,6 +142,15 @@ pub(in crate::config) static COMMANDS: &[&Command] = &[
             group("BatchFrontend", "The files and the OpenAI API.", batch::BATCH),
         ],
         engine: true,
+    },
+    &Command {
+        name: "healthcheck",
+        usage: "[options]",
+        about: "Ask a running server whether it is well: the exit code is 0, or else 1.",
+        positional: None,
+        required: &[],
+        own: &[group("options", "Options.", client::HEALTHCHECK)],
+        engine: false,
     },
 ];
 
