@@ -2,7 +2,6 @@
 //! Registers that spill are an error. `kernels/check` runs this file alone.
 
 use std::env;
-use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,33 +12,51 @@ const TARGETS: [&str; 3] = ["80", "90", "100"];
 
 fn main() {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo"));
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("set by cargo"));
     println!("cargo::rerun-if-changed=kernels/build.rs");
-    let mut images = String::from("/// The kernels' images, each named after its file.\n");
-    images += "pub static FATBINS: &[(&str, &[u8])] = &[\n";
-    if env::var_os("CARGO_FEATURE_CUDA").is_some() {
-        for (name, path) in compile_all(&root, &out) {
-            let path = path.to_str().expect("a path in UTF-8");
-            writeln!(images, "    ({name:?}, include_bytes!({path:?})),").expect("a string");
-        }
-    }
-    images += "];\n";
-    fs::write(out.join("fatbins.rs"), images).expect("OUT_DIR can be written");
+    // What the tests have beside the kernels stays out of the binary.
+    let sources = [sources(&root.join("kernels")), sources(&root.join("tests/kernels"))];
+    let [kernels, probes] = if env::var_os("CARGO_FEATURE_CUDA").is_some() {
+        compile_all(&root, &sources.concat());
+        sources
+    } else {
+        [const { Vec::new() }; 2]
+    };
+    write_images("fatbins.rs", "FATBINS", &kernels);
+    write_images("probes.rs", "PROBES", &probes);
 }
 
-fn compile_all(root: &Path, out: &Path) -> Vec<(String, PathBuf)> {
+/// A table of images, each named after its file, to be included.
+fn write_images(file: &str, table: &str, sources: &[PathBuf]) {
+    let mut text = String::from("/// Images for GPUs, each named after its file.\n");
+    text += &format!("pub static {table}: &[(&str, &[u8])] = &[\n");
+    for source in sources {
+        let (name, image) = (stem(source), image_of(source));
+        text += &format!("    ({name:?}, include_bytes!({image:?})),\n");
+    }
+    text += "];\n";
+    fs::write(out().join(file), text).expect("OUT_DIR can be written");
+}
+
+fn out() -> PathBuf {
+    env::var_os("OUT_DIR").expect("set by cargo").into()
+}
+
+/// The kernels of a folder, in order.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let mut sources: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|e| e == "cu")).collect();
+    sources.sort();
+    sources
+}
+
+fn compile_all(root: &Path, sources: &[PathBuf]) {
     println!("cargo::rerun-if-changed=kernels");
+    println!("cargo::rerun-if-changed=tests/kernels");
     for variable in ["GLASSBOX_NVCC", "CUDA_HOME", "PATH"] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
-    let mut sources = Vec::new();
-    for entry in fs::read_dir(root.join("kernels")).expect("the folder of the kernels") {
-        let path = entry.expect("an entry").path();
-        if path.extension().is_some_and(|extension| extension == "cu") {
-            sources.push(path);
-        }
-    }
-    sources.sort();
     let nvcc = find_nvcc(root);
     let queue = Mutex::new(sources.iter());
     let jobs = env::var("NUM_JOBS").ok().and_then(|n| n.parse().ok()).unwrap_or(2).clamp(1, 4);
@@ -49,20 +66,19 @@ fn compile_all(root: &Path, out: &Path) -> Vec<(String, PathBuf)> {
                 loop {
                     let next = queue.lock().expect("no thread panics with it").next();
                     let Some(source) = next else { break };
-                    compile(&nvcc, source, &image_of(source, out));
+                    compile(&nvcc, root, source);
                 }
             });
         }
     });
-    sources.iter().map(|source| (stem(source), image_of(source, out))).collect()
 }
 
 fn stem(source: &Path) -> String {
     source.file_stem().and_then(|stem| stem.to_str()).expect("a name in UTF-8").to_owned()
 }
 
-fn image_of(source: &Path, out: &Path) -> PathBuf {
-    out.join(stem(source)).with_extension("fatbin")
+fn image_of(source: &Path) -> PathBuf {
+    out().join(stem(source)).with_extension("fatbin")
 }
 
 /// GLASSBOX_NVCC, the one of CUDA_HOME, of PATH, or what `kernels/get-nvcc` has brought.
@@ -80,7 +96,7 @@ fn find_nvcc(root: &Path) -> PathBuf {
     })
 }
 
-fn compile(nvcc: &Path, source: &Path, image: &Path) {
+fn compile(nvcc: &Path, root: &Path, source: &Path) {
     let mut command = Command::new(nvcc);
     command.args(["-std=c++17", "-O3", "--fatbin", "-Xptxas", "-v"]);
     for target in TARGETS {
@@ -88,7 +104,8 @@ fn compile(nvcc: &Path, source: &Path, image: &Path) {
     }
     let newest = TARGETS[TARGETS.len() - 1];
     command.arg(format!("-gencode=arch=compute_{newest},code=compute_{newest}"));
-    let output = command.arg(source).arg("-o").arg(image).output();
+    command.arg("-I").arg(root.join("kernels"));
+    let output = command.arg(source).arg("-o").arg(image_of(source)).output();
     let output = output.unwrap_or_else(|e| panic!("{}: {e}", nvcc.display()));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{} failed on {}:\n{said}", nvcc.display(), source.display());

@@ -10,6 +10,7 @@ use cudarc::driver::{DriverError, result, sys};
 use crate::emulator;
 
 include!(concat!(env!("OUT_DIR"), "/fatbins.rs"));
+include!(concat!(env!("OUT_DIR"), "/probes.rs"));
 
 /// The library to test in place of the one that is built from the sources.
 pub const LIBRARY: &str = "GLASSBOX_TEST_LIBCUDA";
@@ -156,7 +157,7 @@ impl Device {
         result::init().expect("a device");
         let device = result::device::get(0).expect("a device");
         let images: Vec<&[u8]> = match on_gpu() {
-            true => FATBINS.iter().map(|(_, image)| *image).collect(),
+            true => FATBINS.iter().chain(PROBES).map(|(_, image)| *image).collect(),
             false => vec![b"emulated\0"],
         };
         // SAFETY: the context is never released, and images are what nvcc made.

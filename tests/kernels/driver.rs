@@ -104,6 +104,73 @@ fn what_is_recorded_runs_when_it_is_launched() {
 }
 
 #[test]
+fn streams_that_wait_for_a_recorded_one_are_recorded_too() {
+    let device = Device::open();
+    let source = device.upload(&[0x3f80_u16; 32]);
+    let out = device.zeros::<f32>(32);
+    // SAFETY: handles are used while they live, buffers outlive all.
+    unsafe {
+        use result::stream::StreamKind::NonBlocking;
+        let [main, side] = [(); 2].map(|()| result::stream::create(NonBlocking));
+        let (main, side) = (main.expect("a stream"), side.expect("a stream"));
+        let flags = sys::CUevent_flags::CU_EVENT_DISABLE_TIMING;
+        let [fork, join] = [(); 2].map(|()| result::event::create(flags).expect("an event"));
+        let wait = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        result::stream::begin_capture(main, mode).expect("a capture");
+        result::event::record(fork, main).expect("a fork");
+        result::stream::wait_event(side, fork, wait).expect("a fork");
+        widen(&device, side, args![&out, &source, 16_i32]);
+        result::event::record(join, side).expect("a join");
+        result::stream::wait_event(main, join, wait).expect("a join");
+        result::memset_d8_async(out.address, 0, 4, main).expect("zeros");
+        let graph = result::stream::end_capture(main).expect("a graph");
+        let status = result::stream::is_capturing(side).expect("a status");
+        assert_eq!(status, sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE);
+        let flags = sys::CUgraphInstantiate_flags(0);
+        let exec = result::graph::instantiate(graph, flags).expect("an executable graph");
+        assert_same(&device.download(&out), &[0.0; 32], "before the launch");
+        result::graph::launch(exec, main).expect("a launch");
+        result::stream::synchronize(main).expect("an end");
+        let want: [f32; 32] = std::array::from_fn(|i| f32::from(i > 0 && i < 16));
+        assert_same(&device.download(&out), &want, "after the launch");
+        result::graph::exec_destroy(exec).expect("a graph that goes");
+        result::graph::destroy(graph).expect("a graph that goes");
+        for event in [fork, join] {
+            result::event::destroy(event).expect("an event that goes");
+        }
+        for stream in [main, side] {
+            result::stream::destroy(stream).expect("a stream that goes");
+        }
+    }
+}
+
+#[test]
+fn events_tell_the_time() {
+    let device = Device::open();
+    let out = device.zeros::<f32>(32);
+    // SAFETY: handles are used while they live.
+    unsafe {
+        let stream = result::stream::create(result::stream::StreamKind::NonBlocking);
+        let stream = stream.expect("a stream");
+        let flags = sys::CUevent_flags::CU_EVENT_DEFAULT;
+        let [start, end] = [(); 2].map(|()| result::event::create(flags).expect("an event"));
+        let never = result::event::elapsed(start, end);
+        assert_eq!(code(never), CUresult::CUDA_ERROR_INVALID_HANDLE);
+        result::event::record(start, stream).expect("a start");
+        widen(&device, stream, args![&out, &out, 0_i32]);
+        result::event::record(end, stream).expect("an end");
+        result::event::synchronize(end).expect("an end");
+        let milliseconds = result::event::elapsed(start, end).expect("a time");
+        assert!(milliseconds > 0.0 && milliseconds < 10_000.0, "{milliseconds}");
+        for event in [start, end] {
+            result::event::destroy(event).expect("an event that goes");
+        }
+        result::stream::destroy(stream).expect("a stream that goes");
+    }
+}
+
+#[test]
 fn waiting_spoils_what_is_recorded() {
     let device = Device::open();
     // SAFETY: handles are used while they live.
