@@ -57,7 +57,7 @@ fn main() {
     let before = ALLOCATIONS.load(SeqCst);
     for (n, start, wanted) in [(1, 0, 1), (600, 0, 600), (33, 567, 1), (1, 600, 1), (1, 601, 1)] {
         batch.clear();
-        batch.push(&tokens[..n], start, &blocks, wanted, true);
+        batch.push(&tokens[..n], start, &blocks, wanted, None);
         backend.submit(&batch).unwrap();
         backend.collect(&mut sink).unwrap();
     }

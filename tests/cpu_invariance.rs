@@ -73,7 +73,7 @@ fn random_schedule(backend: &mut CpuBackend, seqs: &mut [Sequence], random: &mut
             while seq.blocks.len() * BLOCK < seq.done + n {
                 seq.blocks.push(free.swap_remove(random.below(free.len())));
             }
-            batch.push(&seq.tokens[seq.done..seq.done + n], seq.done, &seq.blocks, n, true);
+            batch.push(&seq.tokens[seq.done..seq.done + n], seq.done, &seq.blocks, n, None);
             seq.done += n;
             owners.extend(std::iter::repeat_n(i, n));
         }
@@ -144,7 +144,7 @@ fn a_step_of_several_passes_gives_the_bits_of_small_steps() {
     let mut found = Vec::new();
     for (i, part) in tokens.chunks(100).enumerate() {
         let mut batch = StepBatch::new(&limits);
-        batch.push(part, i * 100, &blocks, part.len(), true);
+        batch.push(part, i * 100, &blocks, part.len(), None);
         found.extend(run(&mut small, &batch));
     }
     assert!(found.iter().map(|row| bits(row)).eq(wanted.iter().map(|row| bits(row))));

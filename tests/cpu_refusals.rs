@@ -49,7 +49,7 @@ fn steps_that_break_the_contract_are_refused() {
     let mut backend = CpuBackend::new(&dims, &tensors, limits, 1, None).unwrap();
     let good = || {
         let mut batch = StepBatch::new(&limits);
-        batch.push(&[1, 2, 3], 14, &[0, 1], 1, true);
+        batch.push(&[1, 2, 3], 14, &[0, 1], 1, None);
         batch
     };
     assert!(backend.submit(&good()).is_ok());
@@ -68,10 +68,10 @@ fn steps_that_break_the_contract_are_refused() {
     batch.positions = vec![62, 63, 64];
     refused("too long", &batch);
     let mut batch = good();
-    batch.rows.push(SampleRow { row: 2, seq: 0, needs_logits: true });
+    batch.rows.push(SampleRow { row: 2, seq: 0, draw: None });
     refused("ascending", &batch);
     let mut batch = StepBatch::new(&limits);
-    batch.push(&[1], 0, &[limits.num_blocks as u32], 1, true);
+    batch.push(&[1], 0, &[limits.num_blocks as u32], 1, None);
     refused("block 16", &batch);
     let larger = Limits { max_tokens: 65, ..limits };
     let mut batch = StepBatch::new(&larger);

@@ -32,7 +32,7 @@ fn memory_goes_back_and_comes_again() {
     for blocks in blocks.chunks(64) {
         let mut batch = StepBatch::new(&limits);
         for own in blocks.chunks(4) {
-            batch.push(&tokens(64, dims.vocab, 7), 0, own, 1, true);
+            batch.push(&tokens(64, dims.vocab, 7), 0, own, 1, None);
         }
         run(&mut backend, &batch);
     }

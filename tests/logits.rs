@@ -137,7 +137,7 @@ fn forced(backend: &mut CpuBackend, tokens: &[Token], chunk: usize) -> Vec<Vec<f
     let mut kept = Vec::new();
     for (i, part) in tokens.chunks(chunk).enumerate() {
         batch.clear();
-        batch.push(part, i * chunk, &blocks, part.len(), true);
+        batch.push(part, i * chunk, &blocks, part.len(), None);
         backend.submit(&batch).unwrap();
         let mut rows = Keep(Vec::new());
         backend.collect(&mut rows).unwrap();

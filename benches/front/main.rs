@@ -44,7 +44,7 @@ fn main() {
     }
     let cores = available_parallelism().map_or(1, |cores| cores.get());
     println!("front: one token a request, simulated backend, {cores} cores with the generator");
-    let arguments = [&["--glassbox-backend", "sim"], &CONTEXT[..]].concat();
+    let arguments = [&["--device", "sim"], &CONTEXT[..]].concat();
     let server = Server::start(&arguments, &[("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "1")]);
     let target = target(&server);
     target.closed(CLIENTS, ROUND / 5);
@@ -119,7 +119,7 @@ fn latencies(outcome: &Outcome) {
 
 /// The memory of streams that wait for their next token.
 fn idle_streams() {
-    let arguments = ["--glassbox-backend", "sim", "--glassbox-sim-step-ms", "1000"];
+    let arguments = ["--device", "sim", "--glassbox-sim-step-ms", "1000"];
     let server = Server::start(&arguments, &[]);
     let target = target(&server);
     let before = resident_bytes(server.pid());

@@ -48,7 +48,7 @@ fn batch(backend: &CpuBackend, seqs: usize, past: usize, rows: usize) -> StepBat
     for seq in 0..seqs {
         let tokens: Vec<Token> = (0..rows).map(|i| (i * 31 + seq * 7919) as Token).collect();
         let table: Vec<u32> = (0..blocks).map(|b| (b * seqs + seq) as u32).collect();
-        batch.push(&tokens, past, &table, 1, true);
+        batch.push(&tokens, past, &table, 1, None);
     }
     batch
 }

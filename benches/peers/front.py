@@ -53,7 +53,7 @@ def main():
     commands = {
         "vllm": [args.vllm, "serve", MODEL],
         "glassbox": [args.ours, "serve", MODEL],
-        "glassbox, no model": [args.ours, "serve", MODEL, "--glassbox-backend", "sim"],
+        "glassbox, no model": [args.ours, "serve", MODEL, "--device", "sim"],
     }
     servers, rates = {}, {name: [] for name in commands}
     try:

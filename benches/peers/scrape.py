@@ -95,7 +95,7 @@ def main():
     port = free_port()
     command = [args.binary, "serve", args.model, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--max-model-len", "4096", "--disable-uvicorn-access-log"]
-    command += ["--glassbox-backend", "cpu"]
+    command += ["--device", "cpu"]
     if args.threads:
         command += ["--glassbox-threads", str(args.threads)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL)

@@ -2,15 +2,16 @@
 
 use std::path::Path;
 
-/// Bytes of main memory, with the limits of the container that the process runs in.
+/// Bytes of the memory that the model runs in: main memory, with the limits of the container that
+/// the process runs in, or a GPU's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HostMemory {
+pub struct DeviceMemory {
     pub total: u64,
     /// What can be taken without swapping: free memory and what caches would give back.
     pub available: u64,
 }
 
-impl HostMemory {
+impl DeviceMemory {
     /// Asks the system.
     ///
     /// # Errors
@@ -48,12 +49,12 @@ impl HostMemory {
     }
 }
 
-fn of_meminfo(text: &str) -> Option<HostMemory> {
+fn of_meminfo(text: &str) -> Option<DeviceMemory> {
     let kib = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
         line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
     };
-    Some(HostMemory { total: kib("MemTotal:")? << 10, available: kib("MemAvailable:")? << 10 })
+    Some(DeviceMemory { total: kib("MemTotal:")? << 10, available: kib("MemAvailable:")? << 10 })
 }
 
 #[cfg(test)]
@@ -65,7 +66,7 @@ mod tests {
     #[test]
     fn the_machine_without_a_limit() {
         let machine = of_meminfo(MEMINFO).expect("good text");
-        assert_eq!(machine, HostMemory { total: 1_024_000, available: 614_400 });
+        assert_eq!(machine, DeviceMemory { total: 1_024_000, available: 614_400 });
         assert_eq!(of_meminfo("MemTotal: 1 kB\n"), None);
         assert_eq!(machine.within_cgroup("max\n", "1\n", "", "inactive_file"), None);
         let no_limit = "9223372036854771712\n";
@@ -77,8 +78,8 @@ mod tests {
         let machine = of_meminfo(MEMINFO).expect("good text");
         let stat = "file 300\ninactive_file 200\nactive_file 100\n";
         let limited = machine.within_cgroup("1000\n", "700\n", stat, "inactive_file");
-        assert_eq!(limited, Some(HostMemory { total: 1000, available: 500 }));
+        assert_eq!(limited, Some(DeviceMemory { total: 1000, available: 500 }));
         let full = machine.within_cgroup("1000", "2000", "", "inactive_file");
-        assert_eq!(full, Some(HostMemory { total: 1000, available: 0 }));
+        assert_eq!(full, Some(DeviceMemory { total: 1000, available: 0 }));
     }
 }

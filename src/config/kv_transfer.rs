@@ -8,7 +8,7 @@ mod fields;
 
 use super::env::Env;
 use super::grammar::Raw;
-use super::settings::{BackendKind, DeviceSettings};
+use super::settings::{DeviceChoice, DeviceSettings};
 use super::value::Value;
 use crate::types::uuid4;
 use extra::Extra;
@@ -28,6 +28,8 @@ pub struct KvTransferConfig {
     pub role: KvRole,
     /// What becomes of a request whose KV did not arrive.
     pub load_failure_policy: LoadFailurePolicy,
+    /// `kv_buffer_device`: where the blocks that move are; `None`: where the cache is.
+    pub buffer_device: Option<String>,
     /// What moves the bytes.
     pub transport: KvTransport,
     /// NIXL's backends.
@@ -173,7 +175,6 @@ pub(super) fn read(
     let Some(connector) = &fields.kv_connector else { return Ok(None) };
     let refuse = |error: String| format!("{FLAG}: {error}");
     check_connector(connector, &fields).map_err(refuse)?;
-    check_buffer(fields.kv_buffer_device.as_deref(), around.device.backend).map_err(refuse)?;
     // Checked with the fields: a connector has a role.
     let role = fields.kv_role.unwrap_or(KvRole::Both);
     if role == KvRole::Both {
@@ -188,6 +189,12 @@ pub(super) fn read(
         .map_err(|error| format!("{FLAG}: kv_connector_extra_config: {error}"))?;
     let config = settle(fields, role, extra, around);
     check_layout(&config, around.block_size).map_err(refuse)?;
+    match around.device.device {
+        DeviceChoice::Cpu | DeviceChoice::Sim => config.check_buffer("cpu").map_err(refuse)?,
+        DeviceChoice::Cuda => config.check_buffer("cuda").map_err(refuse)?,
+        // Known once the device is.
+        DeviceChoice::Auto => {}
+    }
     Ok(Some(config))
 }
 
@@ -196,6 +203,7 @@ fn settle(fields: Fields, role: KvRole, extra: Extra, around: &Around) -> KvTran
         engine_id: fields.engine_id.unwrap_or_else(uuid4),
         role,
         load_failure_policy: fields.kv_load_failure_policy,
+        buffer_device: fields.kv_buffer_device,
         transport: extra.transport,
         backends: extra.backends,
         num_threads: extra.num_threads,
@@ -231,16 +239,18 @@ fn check_connector(connector: &str, fields: &Fields) -> Result<(), String> {
     }
 }
 
-/// vLLM's rule: a CPU moves what it has in main memory.
-fn check_buffer(buffer: Option<&str>, backend: BackendKind) -> Result<(), String> {
-    let device = match backend {
-        BackendKind::Cpu | BackendKind::Sim => "cpu",
-    };
-    match buffer {
-        Some(buffer) if buffer != device => {
-            Err(format!("{device} with {buffer} kv_buffer is not supported."))
+impl KvTransferConfig {
+    /// Blocks move from and to where the cache is, on `device` (`cpu` or `cuda`).
+    ///
+    /// # Errors
+    /// vLLM's sentence, when another place was asked for.
+    pub fn check_buffer(&self, device: &str) -> Result<(), String> {
+        match self.buffer_device.as_deref() {
+            Some(buffer) if buffer != device => {
+                Err(format!("{device} with {buffer} kv_buffer is not supported."))
+            }
+            _ => Ok(()),
         }
-        _ => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! How many bytes and blocks the KV cache gets, as arithmetic: no profiling run, no guess.
 
-use super::host::HostMemory;
+use super::host::DeviceMemory;
 use super::python::repr_float;
 use super::settings::KvMemory;
 
@@ -104,7 +104,7 @@ impl KvPlan {
 ///
 /// When nothing was said: a quarter of what is available after weights, at most 4 GiB, but enough
 /// for one request of full length if nine tenths of it hold that.
-pub fn kv_bytes(request: &KvRequest, host: HostMemory) -> Result<u64, MemoryError> {
+pub fn kv_bytes(request: &KvRequest, host: DeviceMemory) -> Result<u64, MemoryError> {
     let fixed = request.fixed_bytes;
     let left = host.available.saturating_sub(fixed);
     let bytes = match request.memory {
@@ -162,7 +162,7 @@ pub fn plan(request: &KvRequest, bytes: u64) -> Result<KvPlan, MemoryError> {
 }
 
 /// Where the memory goes, one line each, for the log: parts with their bytes, then the sum.
-pub fn table(parts: &[(&str, u64)], host: HostMemory) -> Vec<String> {
+pub fn table(parts: &[(&str, u64)], host: DeviceMemory) -> Vec<String> {
     let line = |name: &str, bytes: u64| {
         format!("  {name:<20} {:>15} bytes {:>9.2} GiB", thousands(bytes as usize), in_gib(bytes))
     };

@@ -44,7 +44,7 @@ pub use bounds::RequestBounds;
 pub use client::{ApiServer, ChatSettings, CompleteSettings};
 pub use env::Env;
 pub use exit::Exit;
-pub use host::HostMemory;
+pub use host::DeviceMemory;
 pub use kv_events::{EventAddress, EventEncoding, EventEndpoint, KvEventsSettings};
 pub use kv_transfer::{
     AttnBackend, CpuAttnIsa, KvRole, KvTransferConfig, KvTransport, LoadFailurePolicy,

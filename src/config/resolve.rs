@@ -334,9 +334,14 @@ fn metrics_settings(raw: &Raw) -> Result<metrics::MetricsSettings, String> {
 }
 
 fn device(raw: &Raw) -> Result<DeviceSettings, String> {
-    let sim = raw.text("--glassbox-backend").as_deref() == Some("sim");
     Ok(DeviceSettings {
-        backend: if sim { BackendKind::Sim } else { BackendKind::Cpu },
+        device: match raw.text("--device").as_deref() {
+            Some("cpu") => DeviceChoice::Cpu,
+            Some("cuda") => DeviceChoice::Cuda,
+            Some("sim") => DeviceChoice::Sim,
+            _ => DeviceChoice::Auto,
+        },
+        eager: raw.is_on("--enforce-eager"),
         sim_step: Duration::try_from_secs_f64(float(raw, "--glassbox-sim-step-ms") / 1e3)
             .map_err(|_| "argument --glassbox-sim-step-ms: must be milliseconds, at least 0")?,
         threads: at_least(raw, "--glassbox-threads", 1)?,

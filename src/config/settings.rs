@@ -289,7 +289,9 @@ impl LogLevel {
 /// What runs the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceSettings {
-    pub backend: BackendKind,
+    pub device: DeviceChoice,
+    /// No CUDA graphs.
+    pub eager: bool,
     /// How long a step takes the simulated backend.
     pub sim_step: Duration,
     /// `None`: as many as this process may use.
@@ -300,10 +302,13 @@ pub struct DeviceSettings {
     pub sleep_mode: bool,
 }
 
-/// The backends that can be chosen.
+/// What can be asked to run the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BackendKind {
+pub enum DeviceChoice {
+    /// A GPU if there is one, else the CPU.
+    Auto,
     Cpu,
+    Cuda,
     /// Computes nothing.
     Sim,
 }

@@ -289,8 +289,8 @@ impl Core {
             let request = self.requests[slot].as_ref().expect("planned slots are in use");
             let rows = request.rows_wanted(start, start + len, sequence.tokens.len());
             let tokens = &sequence.tokens[start..start + len];
-            let needs_logits = request.needs_logits();
-            self.batch.push(tokens, start, sequence.blocks.table(), rows, needs_logits);
+            let draw = (rows > 0).then(|| request.draw(sequence.output())).flatten();
+            self.batch.push(tokens, start, sequence.blocks.table(), rows, draw);
         }
     }
 

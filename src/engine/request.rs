@@ -1,7 +1,7 @@
 //! What the engine keeps for one generation beside its tokens and blocks.
 
 use super::handle::{NewRequest, Transfer};
-use crate::sampler::{Sampled, SamplerState};
+use crate::sampler::{Draw, Sampled, SamplerState};
 use crate::types::{
     Finish, FinishReason, Generated, Moment, Phase, PullStats, RequestId, SamplingParams,
     SharedTimeline, StepEvent, StopReason, Token, TokenConstraint, TokenLogprobs, Waits,
@@ -89,11 +89,14 @@ impl Request {
         samples.max(end.saturating_sub(start.max(self.unscored)))
     }
 
-    /// Whether the host must see the logits: for log-probabilities, or to keep to a grammar.
-    pub fn needs_logits(&self) -> bool {
-        self.params.logprobs.is_some()
+    /// How the token that follows `output` is drawn from a row as it is; `None` when the host must
+    /// see the logits: to change them, for log-probabilities, or to keep to a grammar.
+    pub fn draw(&self, output: &[Token]) -> Option<Draw> {
+        let needs_logits = self.params.logprobs.is_some()
             || self.params.prompt_logprobs.is_some()
-            || self.constraint.is_some()
+            || self.constraint.is_some();
+        let (params, state) = self.sampling();
+        if needs_logits { None } else { Draw::of(params, state, output) }
     }
 
     /// Works out which tokens may come next.

@@ -21,7 +21,7 @@ pub(super) fn run(settings: &BenchLatencySettings, out: &mut impl Write) -> Resu
     let offline = Offline::open(&settings.engine)?;
     let dims = offline.model.config.dims.clone();
     let threads = build::threads(&settings.engine);
-    let mut roofline = Roofline::new(&settings.engine, &dims, threads);
+    let mut roofline = Roofline::new(&offline.sizes.device, &dims, threads);
     let jobs = jobs(settings, dims.vocab);
     let runtime = super::runtime()?;
     let batch = |what: &'static str, count: usize| -> Result<Vec<f64>, String> {

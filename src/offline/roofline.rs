@@ -1,7 +1,7 @@
 //! How long work must take on this machine at the least, and what share of that time it took.
 
 use super::machine::Machine;
-use crate::config::{BackendKind, Settings};
+use crate::serve::device::Device;
 use crate::model::{Dims, parameters};
 use std::fmt;
 
@@ -79,9 +79,9 @@ pub(super) struct Share {
 }
 
 impl Roofline {
-    /// Measures once; nothing for a backend that computes nothing.
-    pub fn new(settings: &Settings, dims: &Dims, threads: usize) -> Self {
-        let machine = (settings.device.backend == BackendKind::Cpu).then(|| {
+    /// Measures once; nothing for a device whose limits it cannot measure.
+    pub fn new(device: &Device, dims: &Dims, threads: usize) -> Self {
+        let machine = matches!(device, Device::Cpu).then(|| {
             let mut machine = Machine::new(threads, has_dot_products());
             machine.measure();
             machine

@@ -24,7 +24,7 @@ pub(super) fn run(settings: &BenchThroughputSettings, out: &mut impl Write) -> R
     let seed = settings.engine.model.seed;
     let jobs = make(settings.num_prompts, seed)?;
     let threads = build::threads(&settings.engine);
-    let mut roofline = Roofline::new(&settings.engine, &dims, threads);
+    let mut roofline = Roofline::new(&offline.sizes.device, &dims, threads);
     let runtime = super::runtime()?;
     if settings.warmups > 0 {
         let warmups = make(settings.warmups, seed + 1)?;

@@ -2,17 +2,18 @@
 //! in one copy.
 
 use super::Limits;
+use crate::sampler::Draw;
 use crate::types::{BlockId, Token};
 
 /// A row of the step whose logits are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SampleRow {
     /// Index into [`StepBatch::tokens`].
     pub row: u32,
     /// Index of the sequence in this batch.
     pub seq: u32,
-    /// The logits themselves are wanted; otherwise a backend that can may sample the token.
-    pub needs_logits: bool,
+    /// How a backend that can samples the token; `None`: the logits themselves are wanted.
+    pub draw: Option<Draw>,
 }
 
 /// One step for all sequences that take part in it.
@@ -71,7 +72,7 @@ impl StepBatch {
         start: usize,
         blocks: &[BlockId],
         rows: usize,
-        needs_logits: bool,
+        draw: Option<Draw>,
     ) {
         assert!(!tokens.is_empty() && rows <= tokens.len() && blocks.len() <= self.width);
         let seq = self.context_len.len() as u32;
@@ -85,7 +86,7 @@ impl StepBatch {
         let last = self.tokens.len() as u32;
         self.query_start.push(last);
         let wanted = last - rows as u32..last;
-        self.rows.extend(wanted.map(|row| SampleRow { row, seq, needs_logits }));
+        self.rows.extend(wanted.map(|row| SampleRow { row, seq, draw }));
     }
 
     /// How many sequences take part.
@@ -106,5 +107,56 @@ impl StepBatch {
     /// The rows of sequence `seq`.
     pub fn rows_of(&self, seq: usize) -> std::ops::Range<usize> {
         self.query_start[seq] as usize..self.query_start[seq + 1] as usize
+    }
+
+    /// Checks that a backend which indexes memory by what stands in this batch stays inside what
+    /// was allocated for `limits`.
+    ///
+    /// # Errors
+    /// What is out of bounds.
+    pub fn check(&self, limits: &Limits) -> Result<(), String> {
+        let (tokens, seqs) = (self.num_tokens(), self.num_seqs());
+        if tokens > limits.max_tokens || seqs > limits.max_seqs {
+            return Err(format!("{tokens} tokens of {seqs} sequences exceed {limits:?}"));
+        }
+        if let Some(token) = self.tokens.iter().find(|&&t| t as usize >= limits.vocab_size) {
+            return Err(format!("token {token} is not in the vocabulary of {}", limits.vocab_size));
+        }
+        let mut next = 0;
+        for seq in 0..seqs {
+            self.check_sequence(seq, next, limits)?;
+            next = self.rows_of(seq).end;
+        }
+        if next != tokens {
+            return Err(format!("{tokens} tokens, of which sequences own {next}"));
+        }
+        let ascending = self.rows.is_sorted_by(|a, b| a.row < b.row);
+        if !ascending || self.rows.last().is_some_and(|row| row.row as usize >= tokens) {
+            return Err("the wanted rows are not ascending rows of the batch".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Checks one sequence, whose rows must start at `first`.
+    fn check_sequence(&self, seq: usize, first: usize, limits: &Limits) -> Result<(), String> {
+        let rows = self.rows_of(seq);
+        let context = self.context_len[seq] as usize;
+        let (table, blocks) = (self.block_table(seq), context.div_ceil(limits.block_size));
+        let consecutive = rows.start == first
+            && rows.end <= self.num_tokens()
+            && rows.clone().all(|r| self.positions[r] as usize + rows.end == context + r);
+        if rows.is_empty() || !consecutive {
+            return Err(format!("rows {rows:?} of sequence {seq} do not end at {context}"));
+        }
+        if blocks > table.len() {
+            return Err(format!("sequence {seq} has a context of {context}: too long"));
+        }
+        let in_pool = |block: &BlockId| (*block as usize) < limits.num_blocks;
+        match table[..blocks].iter().find(|block| !in_pool(block)) {
+            Some(block) => {
+                Err(format!("block {block} is not in the pool of {}", limits.num_blocks))
+            }
+            None => Ok(()),
+        }
     }
 }

@@ -6,6 +6,8 @@
 
 mod batch;
 pub mod cpu;
+pub mod cuda;
+mod rotary;
 pub mod sim;
 
 pub use batch::{SampleRow, StepBatch};

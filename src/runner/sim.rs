@@ -108,7 +108,7 @@ impl Backend for SimBackend {
         let value = |row: &super::SampleRow| {
             let at = batch.positions[row.row as usize] as usize;
             let block = batch.block_table(row.seq as usize)[at / block_size] as usize;
-            (self.slots[block * block_size + at % block_size].load(Relaxed), row.needs_logits)
+            (self.slots[block * block_size + at % block_size].load(Relaxed), row.draw.is_none())
         };
         self.rows.clear();
         self.rows.extend(batch.rows.iter().map(value));

@@ -20,11 +20,13 @@ mod draw;
 mod mask;
 mod math;
 mod noise;
+mod plain;
 mod select;
 mod state;
 mod thinking;
 
 pub use mask::keep_masked;
+pub use plain::Draw;
 pub use state::SamplerState;
 
 use crate::types::{LogprobsMode, SamplingParams, Token, TokenLogprobs};

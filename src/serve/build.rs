@@ -1,17 +1,18 @@
 //! From settings to a running engine: open the model, size the memory, load, start.
 
-use super::observe::DEVICE;
+use super::device::Device;
 use crate::config::limits::{StepLimits, max_model_len};
 use crate::config::memory::{self, KvPlan, KvRequest};
 use crate::config::{
-    BackendKind, BucketFamily, ContextRequest, CpuIsa, HostMemory, LoadFailurePolicy, Settings,
+    BucketFamily, ContextRequest, CpuIsa, KvMemory as MemoryRequest, LoadFailurePolicy, Settings,
 };
 use crate::engine::{
     self, Core, EngineConfig, EngineHandle, ModelCosts, Observation, PrefixCaching, ResidencySample,
 };
 use crate::events::{Publisher, Source};
-use crate::model::{Model, OpenOptions};
-use crate::runner::cpu::{CpuBackend, CpuMemory, Isa};
+use crate::model::{Dims, Model, OpenOptions};
+use crate::runner::cpu::{CpuBackend, Isa};
+use crate::runner::cuda::{CudaBackend, Options};
 use crate::runner::sim::{SimBackend, SimConfig};
 use crate::runner::{Backend, BackendError, Limits};
 use crate::scheduler::SchedulerConfig;
@@ -62,6 +63,7 @@ pub fn open_model(settings: &Settings) -> Result<Model, String> {
 
 /// How much of everything there will be.
 pub struct Sizes {
+    pub device: Device,
     pub kv: KvPlan,
     pub step: StepLimits,
 }
@@ -77,36 +79,59 @@ pub fn size(settings: &Settings, model: &Model) -> Result<Sizes, String> {
     let step = settings.scheduler.step_limits(context)?;
     let cache = &settings.cache;
     let mut limits = limits(settings, model, &step, context, 0);
-    let threads = threads(settings);
-    let fixed = match settings.device.backend {
-        BackendKind::Cpu => CpuBackend::memory(dims, &limits, threads),
-        BackendKind::Sim => CpuMemory { weights: 0, kv_cache: 0, workspace: 0 },
-    };
+    let device = Device::open(settings)?;
+    let fixed = parts(&device, settings, dims, &limits);
     let request = KvRequest {
-        memory: cache.memory,
+        memory: memory_request(&device, settings),
         num_blocks_override: cache.num_blocks_override,
         bytes_per_token: dims.kv_bytes_per_token() as u64,
         block_size: cache.block_size,
-        fixed_bytes: fixed.total() as u64,
+        fixed_bytes: fixed.iter().map(|(_, bytes)| bytes).sum(),
         max_model_len: context,
         fit: settings.model.context == ContextRequest::Fit,
     };
-    let host = HostMemory::of_system()?;
-    let bytes = memory::kv_bytes(&request, host).map_err(|error| error.to_string())?;
+    let available = device.memory()?;
+    let bytes = memory::kv_bytes(&request, available).map_err(|error| error.to_string())?;
     let kv = memory::plan(&request, bytes).map_err(|error| error.to_string())?;
     limits.num_blocks = kv.num_blocks;
-    let parts = match settings.device.backend {
-        BackendKind::Cpu => CpuBackend::memory(dims, &limits, threads),
-        BackendKind::Sim => fixed,
+    let parts = parts(&device, settings, dims, &limits);
+    memory::table(&parts, available).iter().for_each(|line| log::info!("{line}"));
+    log::info!("{}", kv.summary(device.name()));
+    Ok(Sizes { device, kv, step })
+}
+
+/// What the backend will take, exactly.
+fn parts(
+    device: &Device,
+    settings: &Settings,
+    dims: &Dims,
+    limits: &Limits,
+) -> [(&'static str, u64); 3] {
+    let (weights, kv_cache, workspace) = match device {
+        Device::Cpu => {
+            let memory = CpuBackend::memory(dims, limits, threads(settings));
+            (memory.weights, memory.kv_cache, memory.workspace)
+        }
+        Device::Cuda(_) => {
+            let memory = CudaBackend::memory(dims, limits);
+            (memory.weights, memory.kv_cache, memory.workspace)
+        }
+        Device::Sim => (0, 0, 0),
     };
-    let parts = [
-        ("weights", parts.weights as u64),
-        ("KV cache", parts.kv_cache as u64),
-        ("workspace", parts.workspace as u64),
-    ];
-    memory::table(&parts, host).iter().for_each(|line| log::info!("{line}"));
-    log::info!("{}", kv.summary(DEVICE));
-    Ok(Sizes { kv, step })
+    [
+        ("weights", weights as u64),
+        ("KV cache", kv_cache as u64),
+        ("workspace", workspace as u64),
+    ]
+}
+
+/// A GPU is there for this process alone: unless told otherwise it is used up to vLLM's share.
+fn memory_request(device: &Device, settings: &Settings) -> MemoryRequest {
+    let cache = &settings.cache;
+    match (device, cache.memory) {
+        (Device::Cuda(_), MemoryRequest::Default) => MemoryRequest::Share(cache.memory_utilization),
+        (_, request) => request,
+    }
 }
 
 fn limits(
@@ -153,7 +178,7 @@ pub fn start_engine(
 ) -> Result<Engine, String> {
     let context = sizes.kv.max_model_len;
     let limits = limits(settings, model, &sizes.step, context, sizes.kv.num_blocks);
-    let backend = load(settings, model, limits)?;
+    let backend = load(&sizes.device, settings, model, limits)?;
     let scheduler = &settings.scheduler;
     let config = EngineConfig {
         scheduler: SchedulerConfig {
@@ -176,10 +201,13 @@ pub fn start_engine(
         seed: settings.model.seed,
         iteration_buckets: settings.metrics.buckets(BucketFamily::IterationTokens, context),
         logprobs: settings.model.logprobs_mode,
-        observation: observation(settings, model, context),
+        observation: observation(&sizes.device, settings, model, context),
     };
     let memory = backend.kv_memory();
     let (mut core, handle) = Core::new(config, backend, clock.clone());
+    if let Some(config) = &settings.kv_transfer {
+        config.check_buffer(sizes.device.kind())?;
+    }
     let transfers = transfers(settings, model, memory, (&handle, &clock))?;
     if let (Some(transfers), Some(config)) = (&transfers, &settings.kv_transfer) {
         let recomputes = config.load_failure_policy == LoadFailurePolicy::Recompute;
@@ -219,7 +247,12 @@ fn transfers(
 }
 
 /// Without statistics nothing is measured on demand either, as in vLLM.
-fn observation(settings: &Settings, model: &Model, context: usize) -> Observation {
+fn observation(
+    device: &Device,
+    settings: &Settings,
+    model: &Model,
+    context: usize,
+) -> Observation {
     let metrics = &settings.metrics;
     let buckets = || metrics.buckets(BucketFamily::KvCacheResidency, context);
     let wanted = |is_wanted: bool| is_wanted && settings.logging.stats;
@@ -229,14 +262,19 @@ fn observation(settings: &Settings, model: &Model, context: usize) -> Observatio
             .filter(|_| settings.logging.stats)
             .map(|share| ResidencySample { share, buckets: buckets() }),
         costs: wanted(metrics.estimates_costs).then(|| ModelCosts::new(&model.config.dims)),
-        log_steps: wanted(settings.logging.steps).then_some(DEVICE),
+        log_steps: wanted(settings.logging.steps).then_some(device.name()),
     }
 }
 
-fn load(settings: &Settings, model: &Model, limits: Limits) -> Result<Box<dyn Backend>, String> {
+fn load(
+    device: &Device,
+    settings: &Settings,
+    model: &Model,
+    limits: Limits,
+) -> Result<Box<dyn Backend>, String> {
     let since = Instant::now();
-    match settings.device.backend {
-        BackendKind::Cpu => {
+    match device {
+        Device::Cpu => {
             let (threads, isa) = (threads(settings), settings.device.isa.map(isa));
             let backend =
                 CpuBackend::new(&model.config.dims, model.weights.as_ref(), limits, threads, isa)
@@ -249,8 +287,18 @@ fn load(settings: &Settings, model: &Model, limits: Limits) -> Result<Box<dyn Ba
                 false => Box::new(backend),
             })
         }
-        BackendKind::Sim => {
-            log::warn!("--glassbox-backend sim: replies are made up, no model runs");
+        Device::Cuda(gpu) => {
+            let dims = &model.config.dims;
+            let options = Options { eager: settings.device.eager };
+            let backend = CudaBackend::new(gpu, dims, model.weights.as_ref(), limits, options)
+                .map_err(|error| error.to_string())?;
+            log::info!("load weights took {:.3} s", since.elapsed().as_secs_f64());
+            Ok(match settings.device.sleep_mode {
+                true => Box::new(backend.sleeping(model.weights.clone())),
+                false => Box::new(backend),
+            })
+        }
+        Device::Sim => {
             let step_time = settings.device.sim_step;
             let config = SimConfig { limits, step_time, samples: true, fails_at: None };
             Ok(Box::new(SimBackend::new(config)))

@@ -2,6 +2,7 @@
 
 pub mod bind;
 pub mod build;
+pub mod device;
 mod files;
 mod observe;
 pub mod shutdown;
@@ -97,7 +98,7 @@ fn start(settings: Settings) -> Result<Ended, String> {
     let frontend = Arc::new(frontend);
     drop(model);
 
-    let drain = settings.frontend.shutdown_timeout;
+    let (drain, device) = (settings.frontend.shutdown_timeout, sizes.device.name());
     let ended = runtime.block_on(async {
         let url = bound.url(if tls.is_some() { "https" } else { "http" });
         let (listener, _file) = bound.listen()?;
@@ -111,7 +112,7 @@ fn start(settings: Settings) -> Result<Ended, String> {
         log::info!(target: logs::SERVER, "Application startup complete.");
         if settings.logging.stats {
             let every = settings.logging.stats_interval;
-            tokio::spawn(observe::log_stats(engine.shared_status(), every));
+            tokio::spawn(observe::log_stats(engine.shared_status(), device, every));
         }
         Ok(run_http(listener, frontend, (engine, thread), drain, &mut signals).await)
     });

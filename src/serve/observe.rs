@@ -16,9 +16,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-/// What the log calls the device.
-pub const DEVICE: &str = "CPU";
-
 fn read(value: &AtomicU64) -> u64 {
     value.load(Relaxed)
 }
@@ -68,7 +65,7 @@ pub fn server_info(settings: &Settings, sizes: &Sizes) -> ServerInfo {
         "data_parallel_size": 1,
         "quantization": null,
         "kv_cache_dtype": "auto",
-        "device_config": "cpu",
+        "device_config": sizes.device.kind(),
         "seed": model.seed,
         "served_model_name": model.served_names[0],
         "enable_prefix_caching": cache.prefix_caching,
@@ -176,8 +173,10 @@ fn stats(status: &Status) -> Stats {
 }
 
 /// Logs vLLM's regular line, for ever.
-pub async fn log_stats(status: Arc<Status>, every: Duration) {
-    let (mut log, mut costs) = (StatsLog::new(DEVICE), CostLog::default());
+///
+/// `device`: what it calls what runs the model.
+pub async fn log_stats(status: Arc<Status>, device: &'static str, every: Duration) {
+    let (mut log, mut costs) = (StatsLog::new(device), CostLog::default());
     let mut ticks = interval_at(Instant::now() + every, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = Instant::now();

@@ -166,7 +166,7 @@ pub fn teacher_forced(backend: &mut CpuBackend, tokens: &[Token]) -> Vec<Vec<f32
     let limits = *backend.limits();
     let blocks: Vec<u32> = (0..tokens.len().div_ceil(limits.block_size) as u32).collect();
     let mut batch = StepBatch::new(&limits);
-    batch.push(tokens, 0, &blocks, tokens.len(), true);
+    batch.push(tokens, 0, &blocks, tokens.len(), None);
     run(backend, &batch)
 }
 

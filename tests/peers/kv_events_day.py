@@ -145,7 +145,7 @@ def a_days_load_leaves_the_index_equal_to_the_pool(bench):
     command = [
         *(bench.ours, "serve", os.path.join(ROOT, "models/qwen3-tiny")),
         *("--served-model-name", MODEL, "--host", "127.0.0.1", "--port", "{port}"),
-        *("--glassbox-backend", "sim", "--num-gpu-blocks-override", str(BLOCKS)),
+        *("--device", "sim", "--num-gpu-blocks-override", str(BLOCKS)),
         *("--block-size", str(INDEX_BLOCK), "--max-num-batched-tokens", "32768"),
         *("--enable-prompt-tokens-details", "--kv-events-config", json.dumps(events)),
     ]

@@ -16,7 +16,7 @@ fn request(memory: KvMemory) -> KvRequest {
     }
 }
 
-const HOST: HostMemory = HostMemory { total: 32 * GIB, available: 21 * GIB };
+const HOST: DeviceMemory = DeviceMemory { total: 32 * GIB, available: 21 * GIB };
 
 #[test]
 fn the_line_of_a_real_server() {
@@ -52,7 +52,7 @@ fn a_share_of_the_memory_includes_the_weights() {
 #[test]
 fn the_default_is_safe_and_serves_one_request() {
     assert_eq!(kv_bytes(&request(KvMemory::Default), HOST), Ok(4 * GIB));
-    let small = HostMemory { total: 8 * GIB, available: 5 * GIB };
+    let small = DeviceMemory { total: 8 * GIB, available: 5 * GIB };
     assert_eq!(kv_bytes(&request(KvMemory::Default), small), Ok(GIB));
     let long = KvRequest { max_model_len: 40_960, ..request(KvMemory::Default) };
     let bytes = kv_bytes(&long, HOST).expect("there is room");

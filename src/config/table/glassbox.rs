@@ -4,11 +4,11 @@ use super::Kind::*;
 use super::*;
 
 pub(super) const GLASSBOX: &[Flag] = &[
-    flag("--glassbox-backend", Text, text("cpu"))
-        .choices(&["cpu", "sim"])
-        .help("What runs the model: the CPU, or a simulation that computes nothing."),
+    flag("--device", Text, text("auto"))
+        .choices(&["auto", "cpu", "cuda", "sim"])
+        .help("What runs the model: auto takes a GPU if there is one; sim computes nothing."),
     flag("--glassbox-sim-step-ms", Float, float(0.0))
-        .help("Milliseconds that a step takes the simulated backend."),
+        .help("Milliseconds that a step takes --device sim."),
     flag("--glassbox-threads", Int, NONE)
         .help("Threads of the CPU backend; the cores that this process may use by default."),
     flag("--glassbox-cpu-isa", Text, text("auto"))

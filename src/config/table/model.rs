@@ -38,7 +38,8 @@ pub(super) const MODEL: &[Flag] = &[
     later("--quantization", Text, NONE, QUANT).optional().also(&["-q"]),
     later("--quantization-config", Json, NONE, QUANT).optional(),
     hint("--allow-deprecated-quantization", Toggle, OFF, QUANT),
-    hint("--enforce-eager", Toggle, OFF, KERNELS),
+    flag("--enforce-eager", Toggle, OFF)
+        .help("No CUDA graphs: every kernel of a step is started by itself."),
     later("--enable-return-routed-experts", Toggle, OFF, OTHER_MODELS),
     later("--return-sampling-mask", Toggle, OFF, NOT_YET),
     flag("--max-logprobs", Int, int(20))

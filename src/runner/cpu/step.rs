@@ -49,40 +49,9 @@ impl Step {
         self.tables.clear();
         self.tokens.clear();
         self.wanted.clear();
-        let (tokens, seqs) = (batch.num_tokens(), batch.num_seqs());
-        if tokens > limits.max_tokens || seqs > limits.max_seqs {
-            return Err(format!("{tokens} tokens of {seqs} sequences exceed {limits:?}"));
-        }
-        if let Some(token) = batch.tokens.iter().find(|&&t| t as usize >= limits.vocab_size) {
-            return Err(format!("token {token} is not in the vocabulary of {}", limits.vocab_size));
-        }
-        let mut next = 0;
-        for seq in 0..seqs {
-            let rows = batch.rows_of(seq);
-            let context = batch.context_len[seq] as usize;
-            let (table, blocks) = (batch.block_table(seq), context.div_ceil(self.block_size));
-            let consecutive = rows.start == next
-                && rows.end <= tokens
-                && rows.clone().all(|r| batch.positions[r] as usize + rows.end == context + r);
-            if rows.is_empty() || !consecutive {
-                return Err(format!("rows {rows:?} of sequence {seq} do not end at {context}"));
-            }
-            if blocks > self.width {
-                return Err(format!("sequence {seq} has a context of {context}: too long"));
-            }
-            let in_pool = |block: &BlockId| (*block as usize) < limits.num_blocks;
-            if let Some(block) = table[..blocks].iter().find(|block| !in_pool(block)) {
-                return Err(format!("block {block} is not in the pool of {}", limits.num_blocks));
-            }
-            self.tables.extend_from_slice(table);
-            next = rows.end;
-        }
-        if next != tokens {
-            return Err(format!("{tokens} tokens, of which sequences own {next}"));
-        }
-        let ascending = batch.rows.is_sorted_by(|a, b| a.row < b.row);
-        if !ascending || batch.rows.last().is_some_and(|row| row.row as usize >= tokens) {
-            return Err("the wanted rows are not ascending rows of the batch".to_owned());
+        batch.check(limits)?;
+        for seq in 0..batch.num_seqs() {
+            self.tables.extend_from_slice(batch.block_table(seq));
         }
         self.tokens.clone_from(&batch.tokens);
         self.positions.clone_from(&batch.positions);

@@ -6,6 +6,7 @@ use super::memory::{Buffer, Paging, Plain};
 use super::weights::qkv_outputs;
 use crate::model::Dims;
 use crate::runner::Limits;
+use crate::runner::rotary::fill_rotary;
 
 /// Rows that go through the layers together. A longer step takes several passes, which costs one
 /// more reading of the weights for each and keeps the activations small; results do not change.
@@ -131,20 +132,5 @@ impl Workspace {
     /// Thread `thread`'s scratch.
     pub fn scratch(&self, thread: usize) -> *mut f32 {
         self.scratch.at(thread * self.scratch_stride)
-    }
-}
-
-/// The angles are products in f32, as Hugging Face computes them: the rounding of large angles is
-/// part of what the models were trained with.
-fn fill_rotary(dims: &Dims, table: &mut [f32]) {
-    let frequencies: Vec<f32> = dims.inverse_frequencies().iter().map(|&f| f as f32).collect();
-    let factor = dims.rope_factor();
-    for (position, row) in table.chunks_exact_mut(dims.head_dim).enumerate() {
-        let (cos, sin) = row.split_at_mut(dims.head_dim / 2);
-        for ((cos, sin), frequency) in cos.iter_mut().zip(sin).zip(&frequencies) {
-            let (s, c) = f64::from(position as f32 * frequency).sin_cos();
-            *cos = c as f32 * factor;
-            *sin = s as f32 * factor;
-        }
     }
 }

@@ -131,7 +131,7 @@ fn a_lease_that_nobody_takes_runs_out() {
 #[test]
 fn a_lease_lasts_while_d_has_no_room() {
     // Slow enough to be busy for longer than a lease, whose heartbeats may be late by a second.
-    let flags = ["--glassbox-backend", "sim", "--glassbox-sim-step-ms", "20"];
+    let flags = ["--device", "sim", "--glassbox-sim-step-ms", "20"];
     let p = prefiller(&flags, &lease(6.0));
     let d = decoder(&[&flags[..], &["--max-num-seqs", "1"]].concat(), &lease(6.0));
     let body = greedy(TEXT, 8);

@@ -109,7 +109,7 @@ fn blocks_of_64() {
 
 #[test]
 fn one_region_of_made_up_kv() {
-    says_the_same(16, &["--glassbox-backend", "sim"]);
+    says_the_same(16, &["--device", "sim"]);
 }
 
 fn post_all(server: &Server, bodies: &[Value]) -> Vec<Reply> {

@@ -1,0 +1,131 @@
+//! From the QKV product to what is attended to.
+
+use super::driver::{Failure, Launch, Span, Stream, launch};
+use super::gpu::Gpu;
+use super::input::Parts;
+use super::kernels::Kernels;
+use super::weights::{Layer, Model};
+use super::workspace::Workspace;
+use crate::model::Dims;
+use crate::runner::Limits;
+use half::bf16;
+use std::ops::Range;
+
+/// Dynamic shared memory of a block of single rows: three tiles of 32 keys.
+pub(super) const SINGLES_SHARED: usize = 3 * 32 * 512;
+/// And of query tiles: three stages of 64 keys.
+pub(super) const TILES_SHARED: usize = 3 * 64 * 512;
+
+/// Blocks of single rows that a multiprocessor holds at once.
+const SINGLES_A_PROCESSOR: usize = 4;
+/// Threads of a block, and heads of one that merges segments.
+const TILE_THREADS: u32 = 256;
+const HEAD_THREADS: u32 = 256;
+const MERGED_HEADS: usize = 4;
+
+/// The shapes of attention.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attention {
+    heads: usize,
+    kv_heads: usize,
+    block_size: usize,
+    width: usize,
+    eps: f32,
+    /// What scores are multiplied by, for powers of 2.
+    scale: f32,
+    /// Blocks that share the single rows out.
+    blocks: usize,
+}
+
+impl Attention {
+    pub fn new(gpu: &Gpu, dims: &Dims, limits: &Limits) -> Self {
+        Self {
+            heads: dims.heads,
+            kv_heads: dims.kv_heads,
+            block_size: limits.block_size,
+            width: limits.max_blocks_per_seq,
+            eps: dims.rms_eps,
+            scale: std::f32::consts::LOG2_E / (dims.head_dim as f32).sqrt(),
+            blocks: SINGLES_A_PROCESSOR * gpu.processors(),
+        }
+    }
+
+    /// Q to its buffer, K and V to the pool.
+    pub fn heads(
+        &self,
+        stream: &Stream,
+        kernels: &Kernels,
+        (work, model, parts): (&Workspace, &Model, &Parts),
+        (layer, kv): (&Layer, Span<bf16>),
+        rows: usize,
+    ) -> Result<(), Failure> {
+        let grid = Launch { grid: [rows as u32, 1, 1], block: HEAD_THREADS, shared: 0 };
+        let (q, qkv, rotary) = (work.q, work.qkv, model.rotary);
+        let Parts { positions, seqs, tables, .. } = *parts;
+        let Self { width, heads, kv_heads, block_size, eps, .. } = *self;
+        // SAFETY: positions are below the table's length, tables name blocks of the pool.
+        unsafe {
+            launch!(
+                kernels.heads, stream, grid, q, kv, qkv, layer.q_norm, layer.k_norm, rotary,
+                positions, seqs, tables, width, heads, kv_heads, block_size, eps
+            )
+        }
+    }
+
+    /// Attention of the single rows `pass`, whose partial results find room together.
+    pub fn singles(
+        &self,
+        stream: &Stream,
+        kernels: &Kernels,
+        (work, parts): (&Workspace, &Parts),
+        kv: Span<bf16>,
+        pass: &Range<usize>,
+    ) -> Result<(), Failure> {
+        let (rows, firsts) = (
+            parts.singles.part(pass.start, pass.len()),
+            parts.firsts.part(pass.start, pass.len()),
+        );
+        let Parts { positions, seqs, tables, .. } = *parts;
+        let Self { width, heads, kv_heads, block_size, scale, .. } = *self;
+        let (part_o, part_ml, q) = (work.part_o, work.part_ml, work.q);
+        let shared = SINGLES_SHARED as u32;
+        let attend = Launch { grid: [self.blocks as u32, 1, 1], block: 32, shared };
+        let merged = heads.div_ceil(MERGED_HEADS) as u32;
+        let grid = [pass.len() as u32, merged, 1];
+        let merge = Launch { grid, block: 32 * MERGED_HEADS as u32, shared: 0 };
+        // SAFETY: the planner found room for every segment of these rows.
+        unsafe {
+            launch!(
+                kernels.attend_decode, stream, attend, part_o, part_ml, q, kv, rows, firsts,
+                positions, seqs, tables, pass.len(), width, heads, kv_heads, block_size, scale
+            )?;
+            launch!(
+                kernels.attend_combine, stream, merge, work.attended, part_o, part_ml, rows,
+                firsts, positions, heads
+            )
+        }
+    }
+
+    /// Attention of `tiles` query tiles.
+    pub fn tiles(
+        &self,
+        stream: &Stream,
+        kernels: &Kernels,
+        (work, parts): (&Workspace, &Parts),
+        kv: Span<bf16>,
+        tiles: usize,
+    ) -> Result<(), Failure> {
+        let Self { width, heads, kv_heads, block_size, scale, .. } = *self;
+        let grid = [kv_heads as u32, tiles as u32, 1];
+        let grid = Launch { grid, block: TILE_THREADS, shared: TILES_SHARED as u32 };
+        let (attended, q) = (work.attended, work.q);
+        let Parts { tiles, tables, .. } = *parts;
+        // SAFETY: tiles are rows of the step, tables name blocks of the pool.
+        unsafe {
+            launch!(
+                kernels.attend_prefill, stream, grid, attended, q, kv, tiles, tables, width, heads,
+                kv_heads, block_size, scale
+            )
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The compiled kernels and their names.
+
+use super::driver::{Device, Failure, Function, Module};
+use super::error::CudaError;
+use std::ffi::CStr;
+use std::path::Path;
+use std::sync::Arc;
+
+// `FATBINS: &[(&str, &[u8])]`, written by `kernels/build.rs`: none without the feature `cuda`.
+include!(concat!(env!("OUT_DIR"), "/fatbins.rs"));
+
+/// Names a folder with other images (`*.fatbin`) than those of the program, for work on kernels.
+pub const KERNELS_VARIABLE: &str = "GLASSBOX_KERNELS";
+
+/// Whether there is anything to run on a GPU.
+pub fn are_built_in() -> bool {
+    !FATBINS.is_empty() || std::env::var_os(KERNELS_VARIABLE).is_some()
+}
+
+/// All images, loaded. Kernels are looked up by name in any of them.
+#[derive(Debug)]
+pub(super) struct Images {
+    modules: Vec<Module>,
+    device: Arc<Device>,
+}
+
+impl Images {
+    pub fn load(device: &Arc<Device>) -> Result<Self, CudaError> {
+        let load = |name: &str, image: &[u8]| {
+            Module::load(device, image).map_err(|error| missing(device, format!("{name}: {error}")))
+        };
+        let modules = match std::env::var_os(KERNELS_VARIABLE) {
+            Some(folder) => files(Path::new(&folder))
+                .map_err(|error| missing(device, format!("{KERNELS_VARIABLE}: {error}")))?
+                .iter()
+                .map(|(name, image)| load(name, image))
+                .collect::<Result<Vec<_>, _>>()?,
+            None => {
+                FATBINS.iter().map(|(name, image)| load(name, image)).collect::<Result<_, _>>()?
+            }
+        };
+        if modules.is_empty() {
+            let reason = "it was built without the feature cuda";
+            return Err(missing(device, reason.to_owned()));
+        }
+        Ok(Self { modules, device: device.clone() })
+    }
+
+    /// The kernel `name`, which may use `shared` bytes of dynamic shared memory.
+    pub fn kernel(&self, name: &'static CStr, shared: usize) -> Result<Function, CudaError> {
+        let mut last = None;
+        for module in &self.modules {
+            match module.function(name, shared as u32) {
+                Ok(function) => return Ok(function),
+                Err(failure) if failure.is_not_found() => last = Some(failure),
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+        let reason = last.as_ref().map_or_else(|| "no images".to_owned(), Failure::to_string);
+        Err(missing(&self.device, reason))
+    }
+}
+
+fn missing(device: &Device, reason: String) -> CudaError {
+    CudaError::Kernels { name: device.name.clone(), capability: device.capability, reason }
+}
+
+/// The images in `folder`, by name.
+fn files(folder: &Path) -> std::io::Result<Vec<(String, Vec<u8>)>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "fatbin") {
+            files.push((path.display().to_string(), std::fs::read(&path)?));
+        }
+    }
+    files.sort();
+    Ok(files)
+}

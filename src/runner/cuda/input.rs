@@ -1,0 +1,285 @@
+//! What a step is, as the kernels read it: one array of integers that goes to the device in one
+//! copy.
+
+use super::driver::Span;
+use super::workspace::SEGMENT;
+use crate::runner::{Limits, SampleRow, StepBatch};
+use crate::sampler::Draw;
+use std::ops::Range;
+
+/// Integers that describe how a row is drawn (see `kernels/README.md`).
+const DRAW_LEN: usize = 8;
+/// The flag of a draw that is none: the row is padding, or its logits are wanted.
+const NO_DRAW: i32 = 1;
+/// Rows (tokens times heads of a group) of a query tile of long sequences.
+const TILE_ROWS: usize = 64;
+/// What stands where there is no row.
+const NONE: i32 = -1;
+
+/// How many of everything a step has, padding included. Two steps of one shape differ in nothing
+/// but the integers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Shape {
+    pub rows: usize,
+    pub seqs: usize,
+    /// Rows that attend by themselves, each to its whole context: one token of a sequence.
+    pub singles: usize,
+    /// Query tiles of longer sequences.
+    pub tiles: usize,
+    /// Rows whose logits are wanted.
+    pub wanted: usize,
+}
+
+/// Where each part starts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    shape: Shape,
+    width: usize,
+    positions: usize,
+    seqs: usize,
+    singles: usize,
+    firsts: usize,
+    tiles: usize,
+    wanted: usize,
+    draws: usize,
+    tables: usize,
+    len: usize,
+}
+
+impl Layout {
+    /// The layout of a step of `shape` with block tables of `width`.
+    pub fn new(shape: Shape, width: usize) -> Self {
+        let mut end = 0;
+        // Parts start at multiples of 4, for those that are read four integers at a time.
+        let mut take = |len: usize| {
+            let start = end;
+            end = (end + len).next_multiple_of(4);
+            start
+        };
+        let tokens = take(shape.rows);
+        debug_assert_eq!(tokens, 0);
+        Self {
+            shape,
+            width,
+            positions: take(shape.rows),
+            seqs: take(shape.rows),
+            singles: take(shape.singles),
+            firsts: take(shape.singles),
+            tiles: take(shape.tiles * 4),
+            wanted: take(shape.wanted),
+            draws: take(shape.wanted * DRAW_LEN),
+            tables: take(shape.seqs * width),
+            len: end,
+        }
+    }
+
+    /// The integers that the largest step of `limits` takes.
+    pub fn longest(limits: &Limits) -> usize {
+        let (rows, seqs) = (limits.max_tokens, limits.max_seqs);
+        // A group has at least one head, so a tile has at least one token.
+        let shape = Shape { rows, seqs, singles: seqs, tiles: rows, wanted: rows };
+        Self::new(shape, limits.max_blocks_per_seq).len
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The parts of `input`, which is laid out like this.
+    pub fn parts(&self, input: Span<i32>) -> Parts {
+        let Shape { rows, seqs, singles, tiles, wanted } = self.shape;
+        Parts {
+            tokens: input.part(0, rows),
+            positions: input.part(self.positions, rows),
+            seqs: input.part(self.seqs, rows),
+            singles: input.part(self.singles, singles),
+            firsts: input.part(self.firsts, singles),
+            tiles: input.part(self.tiles, tiles * 4),
+            wanted: input.part(self.wanted, wanted),
+            draws: input.part(self.draws, wanted * DRAW_LEN),
+            tables: input.part(self.tables, seqs * self.width),
+        }
+    }
+}
+
+/// The parts of a step on the device.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parts {
+    /// `[rows]`; none: padding.
+    pub tokens: Span<i32>,
+    pub positions: Span<i32>,
+    /// `[rows]`: the sequence of each.
+    pub seqs: Span<i32>,
+    /// `[singles]`: rows.
+    pub singles: Span<i32>,
+    /// `[singles]`: where each one's partial results start.
+    pub firsts: Span<i32>,
+    /// `[tiles][4]`: sequence, first row, tokens, first position.
+    pub tiles: Span<i32>,
+    /// `[wanted]`: rows.
+    pub wanted: Span<i32>,
+    /// `[wanted][8]`.
+    pub draws: Span<i32>,
+    /// `[seqs][width]`.
+    pub tables: Span<i32>,
+}
+
+/// Cuts steps up.
+#[derive(Clone, Debug)]
+pub(super) struct Planner {
+    pub block_size: usize,
+    /// Query heads that share a KV head.
+    pub group: usize,
+    /// Segments of partial results at once.
+    pub segments: usize,
+    /// Buckets that steps of single rows are padded to, ascending.
+    pub buckets: Vec<usize>,
+}
+
+impl Planner {
+    /// Tokens of a query tile.
+    fn tile_tokens(&self) -> usize {
+        (TILE_ROWS / self.group).max(1)
+    }
+
+    /// Whether sequence `seq` is a single row.
+    fn is_single(batch: &StepBatch, seq: usize) -> bool {
+        batch.rows_of(seq).len() == 1
+    }
+
+    /// The shape of `batch`, and whether it is padded to a bucket: then a graph can be had for it.
+    /// Only steps are that have nothing but single rows, all wanted.
+    pub fn shape(&self, batch: &StepBatch) -> (Shape, bool) {
+        let (rows, seqs) = (batch.num_tokens(), batch.num_seqs());
+        if rows == seqs
+            && batch.rows.len() == seqs
+            && self.segments_of(batch) <= self.segments
+            && let Some(&bucket) = self.buckets.iter().find(|&&bucket| bucket >= rows)
+        {
+            let shape =
+                Shape { rows: bucket, seqs: bucket, singles: bucket, tiles: 0, wanted: bucket };
+            return (shape, true);
+        }
+        let (mut singles, mut tiles) = (0, 0);
+        for seq in 0..seqs {
+            match Self::is_single(batch, seq) {
+                true => singles += 1,
+                false => tiles += batch.rows_of(seq).len().div_ceil(self.tile_tokens()),
+            }
+        }
+        (Shape { rows, seqs, singles, tiles, wanted: batch.rows.len() }, false)
+    }
+
+    /// Segments of all single rows.
+    fn segments_of(&self, batch: &StepBatch) -> usize {
+        let context = |seq| batch.context_len[seq] as usize;
+        let single = |&seq: &usize| Self::is_single(batch, seq);
+        (0..batch.num_seqs()).filter(single).map(|seq| context(seq).div_ceil(SEGMENT)).sum()
+    }
+
+    /// Writes `batch` as `layout` says. `passes`: over the single rows, whose partial results find
+    /// room together.
+    pub fn write(
+        &self,
+        batch: &StepBatch,
+        layout: &Layout,
+        out: &mut [i32],
+        passes: &mut Vec<Range<usize>>,
+    ) {
+        let shape = layout.shape;
+        copy(&batch.tokens, &mut out[..shape.rows]);
+        copy(&batch.positions, &mut out[layout.positions..][..shape.rows]);
+        let of_rows = &mut out[layout.seqs..][..shape.rows];
+        of_rows[batch.num_tokens()..].fill(0);
+        for seq in 0..batch.num_seqs() {
+            of_rows[batch.rows_of(seq)].fill(seq as i32);
+        }
+        for seq in 0..batch.num_seqs() {
+            // What lies behind is never looked at.
+            let used = (batch.context_len[seq] as usize).div_ceil(self.block_size);
+            let table = &mut out[layout.tables + seq * layout.width..][..used];
+            copy(&batch.block_table(seq)[..used], table);
+        }
+        self.write_singles(batch, layout, out, passes);
+        self.write_tiles(batch, layout, &mut out[layout.tiles..]);
+        write_wanted(&batch.rows, layout, out);
+    }
+
+    fn write_singles(
+        &self,
+        batch: &StepBatch,
+        layout: &Layout,
+        out: &mut [i32],
+        passes: &mut Vec<Range<usize>>,
+    ) {
+        passes.clear();
+        let (mut i, mut start, mut first) = (0, 0, 0);
+        for seq in (0..batch.num_seqs()).filter(|&seq| Self::is_single(batch, seq)) {
+            let segments = (batch.context_len[seq] as usize).div_ceil(SEGMENT);
+            if first + segments > self.segments {
+                passes.push(start..i);
+                (start, first) = (i, 0);
+            }
+            out[layout.singles + i] = batch.query_start[seq] as i32;
+            out[layout.firsts + i] = first as i32;
+            (i, first) = (i + 1, first + segments);
+        }
+        out[layout.singles + i..][..layout.shape.singles - i].fill(NONE);
+        if layout.shape.singles > start {
+            passes.push(start..layout.shape.singles);
+        }
+    }
+
+    fn write_tiles(&self, batch: &StepBatch, layout: &Layout, out: &mut [i32]) {
+        let (tiles, _) = out[..layout.shape.tiles * 4].as_chunks_mut::<4>();
+        let mut tiles = tiles.iter_mut();
+        for seq in (0..batch.num_seqs()).filter(|&seq| !Self::is_single(batch, seq)) {
+            let rows = batch.rows_of(seq);
+            for row in rows.clone().step_by(self.tile_tokens()) {
+                let tokens = self.tile_tokens().min(rows.end - row);
+                let tile = [seq as i32, row as i32, tokens as i32, batch.positions[row] as i32];
+                *tiles.next().expect("the shape has room for every tile") = tile;
+            }
+        }
+    }
+}
+
+fn write_wanted(rows: &[SampleRow], layout: &Layout, out: &mut [i32]) {
+    let wanted = &mut out[layout.wanted..][..layout.shape.wanted];
+    // Padding is normed too: any row will do.
+    wanted[rows.len()..].fill(0);
+    for (row, wanted) in rows.iter().zip(wanted) {
+        *wanted = row.row as i32;
+    }
+    let draws = &mut out[layout.draws..][..layout.shape.wanted * DRAW_LEN];
+    let (draws, _) = draws.as_chunks_mut::<DRAW_LEN>();
+    for (i, draw) in draws.iter_mut().enumerate() {
+        *draw = encode(rows.get(i).and_then(|row| row.draw.as_ref()));
+    }
+}
+
+fn encode(draw: Option<&Draw>) -> [i32; DRAW_LEN] {
+    let Some(draw) = draw else { return [0, 0, 0, 0, 0, 0, 0, NO_DRAW] };
+    let bits = |value: f32| value.to_bits() as i32;
+    let seed = draw.seed;
+    [
+        bits(draw.temperature),
+        i32::try_from(draw.top_k).unwrap_or(0),
+        bits(draw.top_p),
+        bits(draw.min_p),
+        seed as i32,
+        (seed >> 32) as i32,
+        draw.position as i32,
+        0,
+    ]
+}
+
+/// Copies `from`, and fills what is left of `to` with what stands for nothing.
+fn copy(from: &[u32], to: &mut [i32]) {
+    let (head, rest) = to.split_at_mut(from.len());
+    for (to, &from) in head.iter_mut().zip(from) {
+        *to = from as i32;
+    }
+    rest.fill(NONE);
+}
+
