@@ -6,7 +6,7 @@
 use glassbox::engine::{Core, EngineConfig, Generation, NewRequest, PrefixCaching, Transfer, Turn};
 use glassbox::kv::BlockHasher;
 use glassbox::runner::Limits;
-use glassbox::runner::sim::{SimBackend, SimConfig};
+use glassbox::runner::sim::{Samples, SimBackend, SimConfig};
 use glassbox::scheduler::SchedulerConfig;
 use glassbox::types::{Clock, HashAlgo, Policy, SamplingParams, SharedTimeline, TimelineRoom};
 use std::hint::black_box;
@@ -47,7 +47,8 @@ fn engine(seqs: usize) -> (Core, Vec<Generation>) {
         logprobs: Default::default(),
         observation: Default::default(),
     };
-    let sim = SimConfig { limits, step_time: Duration::ZERO, samples: true, fails_at: None };
+    let sim =
+        SimConfig { limits, step_time: Duration::ZERO, samples: Samples::Cheaply, fails_at: None };
     let (core, handle) = Core::new(config, Box::new(SimBackend::new(sim)), Clock::system());
     let mut places = handle.reserve(seqs).expect("room for all");
     let generations = (0..seqs)

@@ -1,5 +1,6 @@
 //! The loop: messages in, plan, step, samples out.
 
+use super::ahead::Ahead;
 use super::config::EngineConfig;
 use super::control::Control;
 use super::handle::{EngineHandle, NewRequest};
@@ -17,7 +18,7 @@ use crate::types::{
     Clock, FinishReason, Generated, KvEvent, KvEventBatch, KvEventSink, Moment, RequestId,
     StepEvent, Waits,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
@@ -37,9 +38,11 @@ pub enum Turn {
 
 /// All state of the engine; owned by its thread (or by a simulation).
 pub struct Core {
-    config: EngineConfig,
+    pub(super) config: EngineConfig,
     pub(super) backend: Box<dyn Backend>,
-    inbox: Receiver<Message>,
+    pub(super) inbox: Receiver<Message>,
+    /// Messages that were taken from the inbox and not handled.
+    pub(super) heard: VecDeque<Message>,
     pub(super) clock: Clock,
     /// What has held up the queue since the start.
     pub(super) waits: Waits,
@@ -53,7 +56,11 @@ pub struct Core {
     pub(super) requests: Vec<Option<Request>>,
     pub(super) slots: HashMap<RequestId, Slot>,
     pub(super) plan: StepPlan,
-    batch: StepBatch,
+    pub(super) batch: StepBatch,
+    /// Whose work the step under way is, when it was submitted ahead: some may be gone. Empty when
+    /// it was not.
+    pub(super) owners: Vec<RequestId>,
+    pub(super) ahead: Ahead,
     /// Results of the step, in the order of its rows.
     results: Vec<RowResult>,
     /// Slots of requests that ended with the step.
@@ -92,6 +99,7 @@ impl Core {
         let core = Self {
             backend,
             inbox,
+            heard: VecDeque::new(),
             clock,
             waits: Waits::default(),
             status,
@@ -104,6 +112,8 @@ impl Core {
             slots: HashMap::new(),
             plan: StepPlan::default(),
             batch: StepBatch::new(&limits),
+            owners: Vec::new(),
+            ahead: Ahead::new(StepBatch::new(&limits)),
             results: Vec::with_capacity(limits.max_seqs),
             over: Vec::with_capacity(limits.max_seqs),
             aborting: false,
@@ -140,8 +150,14 @@ impl Core {
     /// Takes all messages that are there and runs one step, if there is work.
     pub fn turn(&mut self) -> Result<Turn, BackendError> {
         loop {
-            match self.inbox.try_recv() {
-                Ok(message) => self.handle_message(message),
+            match self.next_message() {
+                Ok(message) => {
+                    // A new request only joins the queue; anything else may touch what runs.
+                    if !matches!(message, Message::New { .. }) {
+                        self.settle()?;
+                    }
+                    self.handle_message(message);
+                }
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => {
                     self.stopping = true;
@@ -150,6 +166,7 @@ impl Core {
             }
         }
         if !self.has_work() {
+            self.settle()?;
             self.publish();
             let is_over = self.stopping && self.scheduler.is_empty() && !self.control.holds_any();
             return Ok(if is_over { Turn::Stopped } else { Turn::Idle });
@@ -206,19 +223,34 @@ impl Core {
     fn step(&mut self) -> Result<(), BackendError> {
         let begin = self.clock.now();
         self.kv.begin_step(begin);
+        if self.ahead.submitted {
+            self.take_ahead();
+        } else if !self.submit_planned(begin)? {
+            return Ok(());
+        }
+        self.run_ahead()?;
+        self.finish_step(begin)
+    }
+
+    /// Plans a step and submits it; false when there is none to make.
+    fn submit_planned(&mut self, begin: Moment) -> Result<bool, BackendError> {
+        self.owners.clear();
         self.scheduler.plan(&mut self.kv, &mut self.plan);
         self.count_plan(begin);
         self.start_pulls(begin);
         if self.plan.work.is_empty() {
             self.wait_for_blocks();
-            return Ok(());
-        }
-        if let Some(observer) = &mut self.observer {
-            observer.planned(&self.plan, &self.scheduler, &self.status);
+            return Ok(false);
         }
         self.build_batch();
         self.backend.submit(&self.batch)?;
         prepare_masks(&self.plan.work, &self.scheduler, &mut self.requests);
+        Ok(true)
+    }
+
+    /// Waits for the step under way, which began at `begin`, and takes its results.
+    pub(super) fn finish_step(&mut self, begin: Moment) -> Result<(), BackendError> {
+        self.observe_plan();
         self.results.clear();
         let mut sink = Sampling {
             batch: &self.batch,
@@ -251,6 +283,15 @@ impl Core {
             observer.ended(&self.status, end.since(begin));
         }
         Ok(())
+    }
+
+    /// Notes what the step under way computes, where somebody asked for it.
+    fn observe_plan(&mut self) {
+        let Some(mut observer) = self.observer.take() else { return };
+        let present = (0..self.plan.work.len()).filter(|&i| self.is_present(i));
+        let work = present.map(|i| &self.plan.work[i]);
+        observer.planned(work, &self.scheduler, &self.status);
+        self.observer = Some(observer);
     }
 
     /// There is no step to make before somebody else gives blocks back or fills some.
@@ -289,7 +330,7 @@ impl Core {
             let request = self.requests[slot].as_ref().expect("planned slots are in use");
             let rows = request.rows_wanted(start, start + len, sequence.tokens.len());
             let tokens = &sequence.tokens[start..start + len];
-            let draw = (rows > 0).then(|| request.draw(sequence.output())).flatten();
+            let draw = (rows > 0).then(|| request.draw(sequence.output().len())).flatten();
             self.batch.push(tokens, start, sequence.blocks.table(), rows, draw);
         }
     }
@@ -310,7 +351,12 @@ impl Core {
         let mut tokens = 0;
         let mut results = std::mem::take(&mut self.results);
         let mut row_results = results.drain(..).zip(&self.batch.rows).peekable();
-        for (seq, &Work { slot, start, len }) in self.plan.work.iter().enumerate() {
+        for seq in 0..self.plan.work.len() {
+            let Work { slot, start, len } = self.plan.work[seq];
+            if !self.is_present(seq) {
+                while row_results.next_if(|(_, row)| row.seq == seq as u32).is_some() {}
+                continue;
+            }
             let sequence = self.scheduler.sequence_mut(slot);
             let request = in_use(&mut self.requests, slot);
             sequence.computed = start + len;

@@ -4,6 +4,7 @@
 //! read a [`Generation`], and look at the engine's [`Status`], which is made of atomics and never
 //! waits for a step.
 
+mod ahead;
 mod config;
 mod control;
 mod core;

@@ -3,7 +3,7 @@
 
 use super::estimate::{ModelCosts, StepLoad};
 use super::status::Status;
-use crate::scheduler::{Scheduler, StepPlan, Work};
+use crate::scheduler::{Scheduler, Work};
 use std::time::Duration;
 
 /// Follows steps.
@@ -33,9 +33,14 @@ impl StepObserver {
     }
 
     /// A step was planned. Its cost counts from now on: who reads a reply finds it in the metrics.
-    pub fn planned(&mut self, plan: &StepPlan, scheduler: &Scheduler, status: &Status) {
+    pub fn planned<'a>(
+        &mut self,
+        work: impl Iterator<Item = &'a Work>,
+        scheduler: &Scheduler,
+        status: &Status,
+    ) {
         let (mut step, mut load) = (Observed::default(), StepLoad::default());
-        for &Work { slot, start, len } in &plan.work {
+        for &Work { slot, start, len } in work {
             let sequence = scheduler.sequence(slot);
             let is_context = sequence.output().is_empty();
             let part = if is_context { &mut step.context } else { &mut step.generation };

@@ -89,14 +89,31 @@ impl Request {
         samples.max(end.saturating_sub(start.max(self.unscored)))
     }
 
-    /// How the token that follows `output` is drawn from a row as it is; `None` when the host must
+    /// How the token after `generated` ones is drawn from a row as it is; `None` when the host must
     /// see the logits: to change them, for log-probabilities, or to keep to a grammar.
-    pub fn draw(&self, output: &[Token]) -> Option<Draw> {
-        let needs_logits = self.params.logprobs.is_some()
-            || self.params.prompt_logprobs.is_some()
-            || self.constraint.is_some();
+    pub fn draw(&self, generated: usize) -> Option<Draw> {
         let (params, state) = self.sampling();
-        if needs_logits { None } else { Draw::of(params, state, output) }
+        if self.needs_logits() { None } else { Draw::of(params, state, generated) }
+    }
+
+    /// The same, when the last of the `generated` tokens is not known yet. `None` as well when a
+    /// peer may read the blocks as soon as that one turns out to be the last.
+    pub fn draw_ahead(&self, generated: usize) -> Option<Draw> {
+        let (params, state) = self.sampling();
+        let waits = self.needs_logits() || matches!(self.transfer, Transfer::Lease(_));
+        if waits { None } else { Draw::ahead(params, state, generated) }
+    }
+
+    fn needs_logits(&self) -> bool {
+        self.params.logprobs.is_some()
+            || self.params.prompt_logprobs.is_some()
+            || self.constraint.is_some()
+    }
+
+    /// Whether its `generated`th token, which makes its sequence `len` tokens long, is its last
+    /// one whatever it is.
+    pub fn is_full_after(&self, generated: usize, len: usize, max_model_len: usize) -> bool {
+        generated >= self.params.max_tokens as usize || len >= max_model_len
     }
 
     /// Works out which tokens may come next.
@@ -274,8 +291,7 @@ impl Request {
         if self.params.stop_token_ids.contains(&token) {
             return stop(Some(StopReason::Token(token)));
         }
-        let full = count >= self.params.max_tokens as usize || len >= max_model_len;
-        if full {
+        if self.is_full_after(count, len, max_model_len) {
             return Some(Finish { reason: FinishReason::Length, stop: None });
         }
         let repeats = self.params.repetition.is_some_and(|rule| rule.is_at_end_of(output));

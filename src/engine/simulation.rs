@@ -9,7 +9,7 @@
 use super::{
     Core, EngineConfig, EngineHandle, Generation, NewRequest, PrefixCaching, Transfer, Turn,
 };
-use crate::runner::sim::{SimBackend, SimConfig, context_hash, fill_logits};
+use crate::runner::sim::{Samples, SimBackend, SimConfig, context_hash, fill_logits};
 use crate::runner::{Backend, BackendError, Limits, RowSink, StepBatch, StepTiming};
 use crate::sampler::{Sampler, SamplerState};
 use crate::scheduler::SchedulerConfig;
@@ -62,6 +62,10 @@ struct Watched {
 impl Backend for Watched {
     fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    fn runs_ahead(&self) -> bool {
+        self.device.lock().unwrap().runs_ahead()
     }
 
     fn submit(&mut self, batch: &StepBatch) -> Result<(), BackendError> {
@@ -286,7 +290,8 @@ impl World {
         let mut limits = limits(&mut dice);
         let config = config(&mut dice, &mut limits);
         let max_model_len = config.max_model_len;
-        let sim = SimConfig { limits, step_time: Duration::ZERO, samples: false, fails_at: None };
+        let samples = dice.pick(&[Samples::No, Samples::Ahead]);
+        let sim = SimConfig { limits, step_time: Duration::ZERO, samples, fails_at: None };
         let device = Arc::new(Mutex::new(SimBackend::new(sim)));
         let clock = Clock::manual();
         let backend = Watched { device: device.clone(), limits, clock: clock.clone() };

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::runner::Limits;
-use crate::runner::sim::{SimBackend, SimConfig};
+use crate::runner::sim::{Samples, SimBackend, SimConfig};
 use crate::scheduler::SchedulerConfig;
 use crate::types::{
     Clock, Finish, FinishReason, Generated, Moment, Policy, SamplingParams, SharedTimeline,
@@ -54,7 +54,12 @@ fn start(sim: SimConfig, max_in_flight: usize) -> (EngineHandle, Thread) {
 type Thread = std::thread::JoinHandle<Result<(), crate::runner::BackendError>>;
 
 fn sim() -> SimConfig {
-    SimConfig { limits: LIMITS, step_time: Duration::ZERO, samples: true, fails_at: None }
+    SimConfig {
+        limits: LIMITS,
+        step_time: Duration::ZERO,
+        samples: Samples::Cheaply,
+        fails_at: None,
+    }
 }
 
 fn request(max_tokens: u32) -> NewRequest {

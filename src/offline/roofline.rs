@@ -1,8 +1,8 @@
 //! How long work must take on this machine at the least, and what share of that time it took.
 
 use super::machine::Machine;
-use crate::serve::device::Device;
 use crate::model::{Dims, parameters};
+use crate::serve::device::Device;
 use std::fmt;
 
 /// Generations that run at the same time.

@@ -27,6 +27,9 @@ pub struct StepBatch {
     pub tokens: Vec<Token>,
     /// `[tokens]`: its position in its sequence.
     pub positions: Vec<u32>,
+    /// `[tokens]` when the step before has not been collected: the index among its wanted rows whose
+    /// sampled token the row is, in the place of `tokens`. Empty when all tokens are known.
+    pub feed: Vec<u32>,
     /// `[seqs + 1]`: where each sequence's rows start.
     pub query_start: Vec<u32>,
     /// `[seqs]`: how many tokens of the sequence are in the KV cache when the step is done.
@@ -46,6 +49,7 @@ impl StepBatch {
         Self {
             tokens: Vec::with_capacity(limits.max_tokens),
             positions: Vec::with_capacity(limits.max_tokens),
+            feed: Vec::with_capacity(limits.max_seqs),
             query_start,
             context_len: Vec::with_capacity(limits.max_seqs),
             block_tables: Vec::with_capacity(limits.max_seqs * limits.max_blocks_per_seq),
@@ -58,6 +62,7 @@ impl StepBatch {
     pub fn clear(&mut self) {
         self.tokens.clear();
         self.positions.clear();
+        self.feed.clear();
         self.query_start.truncate(1);
         self.context_len.clear();
         self.block_tables.clear();
@@ -87,6 +92,12 @@ impl StepBatch {
         self.query_start.push(last);
         let wanted = last - rows as u32..last;
         self.rows.extend(wanted.map(|row| SampleRow { row, seq, draw }));
+    }
+
+    /// Adds one row at `position`, whose token is what wanted row `from` of the step before samples.
+    pub fn push_fed(&mut self, from: u32, position: usize, blocks: &[BlockId], draw: Draw) {
+        self.push(&[0], position, blocks, 1, Some(draw));
+        self.feed.push(from);
     }
 
     /// How many sequences take part.

@@ -85,7 +85,8 @@ pub trait RowSink {
 /// The hardware behind the engine. One thread calls it.
 ///
 /// `submit` starts a step and may return before it ends; `collect` waits for it and delivers its
-/// results. Every `submit` is followed by one `collect` before the next `submit`.
+/// results. Every `submit` is followed by one `collect` before the next `submit`, unless the
+/// backend [runs ahead](Backend::runs_ahead).
 ///
 /// A sequence may share blocks that an earlier sequence of the same batch fills in this step: their
 /// KV is there when the later one attends.
@@ -98,6 +99,12 @@ pub trait Backend: Send {
 
     /// Starts one step. The KV of every token of `batch` is written at its position's slot.
     fn submit(&mut self, batch: &StepBatch) -> Result<(), BackendError>;
+
+    /// Whether a second step may be submitted before the first one's results are collected, with
+    /// tokens that the first one samples ([`StepBatch::feed`]). Results are collected in order.
+    fn runs_ahead(&self) -> bool {
+        false
+    }
 
     /// Waits for the step and gives the result of each of its [`StepBatch::rows`] to `sink`.
     fn collect(&mut self, sink: &mut dyn RowSink) -> Result<StepTiming, BackendError>;

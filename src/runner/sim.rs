@@ -6,10 +6,23 @@
 //! sequence alone. It serves to test the engine and to measure all that is not the model.
 
 use super::{Backend, BackendError, Limits, RowSink, StepBatch, StepTiming};
+use crate::sampler::{Draw, Sampler};
 use crate::types::{BlockId, KvMemory, KvRegion, Token};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+
+/// What the simulated device does with rows that a device may sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Samples {
+    /// Nothing: it always gives logits.
+    No,
+    /// It makes a token up, which costs nothing.
+    Cheaply,
+    /// It draws as the host would, and takes a second step while the first one's results wait.
+    Ahead,
+}
 
 /// How the simulated device behaves.
 #[derive(Clone, Copy, Debug)]
@@ -17,10 +30,24 @@ pub struct SimConfig {
     pub limits: Limits,
     /// How long the device takes for a step.
     pub step_time: Duration,
-    /// Deliver tokens instead of logits for rows that do not need logits.
-    pub samples: bool,
+    pub samples: Samples,
     /// The step (counted from 1) at which the device fails.
     pub fails_at: Option<u64>,
+}
+
+/// A step whose results were not collected.
+#[derive(Debug)]
+struct Step {
+    started: Instant,
+    rows: Vec<Row>,
+}
+
+/// A row that wants a result.
+#[derive(Clone, Copy, Debug)]
+enum Row {
+    Sampled(Token),
+    /// The logits that follow this context.
+    Logits(u64),
 }
 
 /// The simulated device.
@@ -28,11 +55,13 @@ pub struct SimBackend {
     config: SimConfig,
     /// `[num_blocks][block_size]`: the hash of the context that ends at the slot.
     slots: Arc<[AtomicU64]>,
-    /// The hash at each row that wants a result, and whether it needs logits.
-    rows: Vec<(u64, bool)>,
+    /// In the order of submission: one, or two when one is ahead.
+    steps: VecDeque<Step>,
+    /// The rows of a step that is over, for the next one.
+    spare: Vec<Row>,
     logits: Vec<f32>,
-    steps: u64,
-    started: Instant,
+    sampler: Sampler,
+    submitted: u64,
 }
 
 impl SimBackend {
@@ -41,10 +70,11 @@ impl SimBackend {
         let Limits { num_blocks, block_size, vocab_size, max_tokens, .. } = config.limits;
         Self {
             slots: (0..num_blocks * block_size).map(|_| AtomicU64::new(0)).collect(),
-            rows: Vec::with_capacity(max_tokens),
+            steps: VecDeque::with_capacity(2),
+            spare: Vec::with_capacity(max_tokens),
             logits: vec![0.0; vocab_size],
-            steps: 0,
-            started: Instant::now(),
+            sampler: Sampler::new(vocab_size),
+            submitted: 0,
             config,
         }
     }
@@ -88,10 +118,14 @@ impl Backend for SimBackend {
         Some(KvMemory { regions: vec![region], owner: Arc::new(self.slots.clone()) })
     }
 
+    fn runs_ahead(&self) -> bool {
+        self.config.samples == Samples::Ahead
+    }
+
     fn submit(&mut self, batch: &StepBatch) -> Result<(), BackendError> {
-        self.started = Instant::now();
-        self.steps += 1;
-        if self.config.fails_at == Some(self.steps) {
+        let started = Instant::now();
+        self.submitted += 1;
+        if self.config.fails_at == Some(self.submitted) {
             return Err(BackendError { backend: "sim", reason: "told to fail".to_owned() });
         }
         let block_size = self.config.limits.block_size;
@@ -101,32 +135,63 @@ impl Backend for SimBackend {
             for row in batch.rows_of(seq) {
                 let at = batch.positions[row] as usize;
                 let before = if at == 0 { 0 } else { self.slots[slot(at - 1)].load(Relaxed) };
-                let context = context_hash(before, batch.tokens[row]);
+                let context = context_hash(before, self.token(batch, row));
                 self.slots[slot(at)].store(context, Relaxed);
             }
         }
-        let value = |row: &super::SampleRow| {
+        let mut rows = std::mem::take(&mut self.spare);
+        rows.clear();
+        for row in &batch.rows {
             let at = batch.positions[row.row as usize] as usize;
             let block = batch.block_table(row.seq as usize)[at / block_size] as usize;
-            (self.slots[block * block_size + at % block_size].load(Relaxed), row.draw.is_none())
-        };
-        self.rows.clear();
-        self.rows.extend(batch.rows.iter().map(value));
+            let context = self.slots[block * block_size + at % block_size].load(Relaxed);
+            rows.push(self.result(context, row.draw.as_ref()));
+        }
+        self.steps.push_back(Step { started, rows });
         Ok(())
     }
 
     fn collect(&mut self, sink: &mut dyn RowSink) -> Result<StepTiming, BackendError> {
-        if let Some(left) = self.config.step_time.checked_sub(self.started.elapsed()) {
+        let Some(Step { started, rows }) = self.steps.pop_front() else {
+            return Ok(StepTiming::default());
+        };
+        if let Some(left) = self.config.step_time.checked_sub(started.elapsed()) {
             std::thread::sleep(left);
         }
-        for (row, &(context, needs_logits)) in self.rows.iter().enumerate() {
-            if self.config.samples && !needs_logits {
-                sink.sampled(row, (context % self.config.limits.vocab_size as u64) as Token);
-            } else {
-                fill_logits(context, &mut self.logits);
-                sink.logits(row, &mut self.logits);
+        for (i, &row) in rows.iter().enumerate() {
+            match row {
+                Row::Sampled(token) => sink.sampled(i, token),
+                Row::Logits(context) => {
+                    fill_logits(context, &mut self.logits);
+                    sink.logits(i, &mut self.logits);
+                }
             }
         }
-        Ok(StepTiming { device: self.started.elapsed() })
+        self.spare = rows;
+        Ok(StepTiming { device: started.elapsed() })
+    }
+}
+
+impl SimBackend {
+    /// The token of a row, which may be one that the step before sampled.
+    fn token(&self, batch: &StepBatch, row: usize) -> Token {
+        let Some(&from) = batch.feed.get(row) else { return batch.tokens[row] };
+        match self.steps.back().and_then(|step| step.rows.get(from as usize)) {
+            Some(&Row::Sampled(token)) => token,
+            other => panic!("row {row} is fed by {other:?}"),
+        }
+    }
+
+    fn result(&mut self, context: u64, draw: Option<&Draw>) -> Row {
+        match (self.config.samples, draw) {
+            (Samples::Cheaply, Some(_)) => {
+                Row::Sampled((context % self.config.limits.vocab_size as u64) as Token)
+            }
+            (Samples::Ahead, Some(draw)) => {
+                fill_logits(context, &mut self.logits);
+                Row::Sampled(self.sampler.draw(draw, &self.logits))
+            }
+            _ => Row::Logits(context),
+        }
     }
 }

@@ -8,10 +8,10 @@ const IMPOSSIBLE: f32 = f32::NEG_INFINITY;
 const CERTAIN: f32 = 1e9;
 
 /// Whether [`apply`] would touch the row at all. May be true when nothing changes in the end.
-pub(super) fn changes(params: &SamplingParams, state: &SamplerState, output: &[Token]) -> bool {
+pub(super) fn changes(params: &SamplingParams, state: &SamplerState, generated: usize) -> bool {
     params.allowed_token_ids.is_some()
         || !params.logit_bias.is_empty()
-        || ends_are_masked(params, output)
+        || ends_are_masked(params, generated)
         || !state.seen.is_empty()
         || !params.bad_words.is_empty()
         || state.forced().is_some()
@@ -32,7 +32,7 @@ pub(super) fn apply(
             *logit += bias;
         }
     }
-    if ends_are_masked(params, output) {
+    if ends_are_masked(params, output.len()) {
         let eos = params.eos.iter().chain(&params.ignored_eos);
         for &token in eos.chain(params.stop_token_ids.iter()) {
             mask(token, logits);
@@ -52,8 +52,8 @@ pub(super) fn apply(
     }
 }
 
-fn ends_are_masked(params: &SamplingParams, output: &[Token]) -> bool {
-    output.len() < params.min_tokens as usize
+fn ends_are_masked(params: &SamplingParams, generated: usize) -> bool {
+    generated < params.min_tokens as usize
 }
 
 fn mask(token: Token, logits: &mut [f32]) {

@@ -2,24 +2,21 @@
 
 use super::math::{self, BLOCK};
 use super::noise::{Noise, gumbel};
+use super::plain::Draw;
 use super::select::Selection;
-use crate::types::{SamplingParams, Token};
+use crate::types::Token;
 
 /// Draws a token at a temperature above 0. Dividing by the temperature keeps the order, so it is
 /// done only where a value is needed, not in a pass of its own.
-pub(super) fn draw(
-    params: &SamplingParams,
-    noise: &Noise,
-    selection: &mut Selection,
-    logits: &[f32],
-) -> Token {
+pub(super) fn draw(params: &Draw, selection: &mut Selection, logits: &[f32]) -> Token {
     let scale = Scale::of(logits, params.temperature);
     if !scale.best.is_finite() {
         // Nothing is possible, or something is certain.
         return math::argmax(logits);
     }
+    let noise = Noise::new(params.seed, u64::from(params.position));
     if !pick(params, &scale, logits, selection) {
-        return draw_from_all(noise, scale.temperature, logits);
+        return draw_from_all(&noise, scale.temperature, logits);
     }
     let mut winner = Winner::none();
     for (token, logit) in selection.iter() {
@@ -52,7 +49,7 @@ impl Scale {
 
 /// Picks the tokens that may be drawn; false when that is all of them, and none was picked.
 pub(super) fn pick(
-    params: &SamplingParams,
+    params: &Draw,
     scale: &Scale,
     logits: &[f32],
     selection: &mut Selection,
@@ -91,7 +88,7 @@ pub(super) fn pick(
 
 /// Writes the row that [`draw`] draws from to `row`: scaled, and impossible where it draws nothing.
 pub(super) fn process(
-    params: &SamplingParams,
+    params: &Draw,
     selection: &mut Selection,
     logits: &[f32],
     row: &mut Vec<f32>,

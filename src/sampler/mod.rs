@@ -80,7 +80,7 @@ impl Sampler {
             let token = self.choose(params, state, output, logits);
             return Sampled { token, logprobs: None };
         };
-        let adjusted = adjust::changes(params, state, output);
+        let adjusted = adjust::changes(params, state, output.len());
         if adjusted && !self.mode.is_processed() {
             self.shown.clear();
             self.shown.extend_from_slice(logits);
@@ -91,7 +91,8 @@ impl Sampler {
         let token = self.choose(params, state, output, logits);
         let draws = !params.is_greedy();
         if self.mode.is_processed() && draws {
-            draw::process(params, &mut self.selection, logits, &mut self.shown);
+            let draw = Draw::new(params, state, output.len());
+            draw::process(&draw, &mut self.selection, logits, &mut self.shown);
         }
         let has_other = if self.mode.is_processed() { draws } else { adjusted };
         let row = if has_other { &self.shown } else { &*logits };
@@ -116,11 +117,15 @@ impl Sampler {
         output: &[Token],
         logits: &[f32],
     ) -> Token {
-        if params.is_greedy() {
-            return math::argmax(logits);
+        self.draw(&Draw::new(params, state, output.len()), logits)
+    }
+
+    /// Draws a token from a row as it is.
+    pub fn draw(&mut self, draw: &Draw, logits: &[f32]) -> Token {
+        match draw.temperature {
+            0.0 => math::argmax(logits),
+            _ => draw::draw(draw, &mut self.selection, logits),
         }
-        let noise = noise::Noise::new(state.seed, state.position(output));
-        draw::draw(params, &noise, &mut self.selection, logits)
     }
 }
 

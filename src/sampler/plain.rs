@@ -2,7 +2,7 @@
 
 use super::adjust;
 use super::state::SamplerState;
-use crate::types::{SamplingParams, Token};
+use crate::types::SamplingParams;
 
 /// All that a plain draw depends on, beside the row: see [`super`] for what is done with it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,22 +23,31 @@ impl Draw {
     pub const GREEDY: Self =
         Self { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed: 0, position: 0 };
 
-    /// How the token that follows `output` is drawn; `None` when the row is changed before that
+    /// How the token after `generated` ones is drawn; `None` when the row is changed before that
     /// (masks, biases, penalties).
-    pub fn of(params: &SamplingParams, state: &SamplerState, output: &[Token]) -> Option<Self> {
-        if adjust::changes(params, state, output) {
-            return None;
-        }
+    pub fn of(params: &SamplingParams, state: &SamplerState, generated: usize) -> Option<Self> {
+        let changes = adjust::changes(params, state, generated);
+        (!changes).then(|| Self::new(params, state, generated))
+    }
+
+    /// Like [`Draw::of`], when the last of the `generated` tokens is not known yet, and `state` was
+    /// not told of it.
+    pub fn ahead(params: &SamplingParams, state: &SamplerState, generated: usize) -> Option<Self> {
+        if state.depends_on_output() { None } else { Self::of(params, state, generated) }
+    }
+
+    /// The same, whatever else is done to the row.
+    pub(super) fn new(params: &SamplingParams, state: &SamplerState, generated: usize) -> Self {
         if params.is_greedy() {
-            return Some(Self::GREEDY);
+            return Self::GREEDY;
         }
-        Some(Self {
+        Self {
             temperature: params.temperature,
             top_k: params.top_k,
             top_p: params.top_p,
             min_p: params.min_p,
             seed: state.seed,
-            position: state.position(output) as u32,
-        })
+            position: state.position(generated),
+        }
     }
 }

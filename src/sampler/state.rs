@@ -68,7 +68,12 @@ impl SamplerState {
 
     /// The position in the sequence of the last token before the one to sample, which is what
     /// vLLM keys its noise with.
-    pub(super) fn position(&self, output: &[Token]) -> u64 {
-        (self.prompt_len + output.len()).saturating_sub(1) as u64
+    pub(super) fn position(&self, generated: usize) -> u32 {
+        (self.prompt_len + generated).saturating_sub(1) as u32
+    }
+
+    /// Whether what was generated decides what is done to the next row.
+    pub(super) fn depends_on_output(&self) -> bool {
+        self.counts_output || self.thinking.is_some()
     }
 }

@@ -80,8 +80,9 @@ fn equals_the_kernels_of_vllm() {
         assert_eq!(u64::from(token), case["token"].as_u64().unwrap(), "case {i}");
         if !params.is_greedy() {
             let mut selection = Selection::with_capacity(logits.len());
+            let draw = Draw::new(&params, &state, output.len());
             let scale = draw::Scale::of(&logits, params.temperature);
-            if draw::pick(&params, &scale, &logits, &mut selection) {
+            if draw::pick(&draw, &scale, &logits, &mut selection) {
                 let mut kept: Vec<Token> = selection.iter().map(|(token, _)| token).collect();
                 kept.sort_unstable();
                 assert_eq!(kept, tokens(&case["kept"]), "case {i}");

@@ -232,7 +232,7 @@ impl Scheduler {
     /// Puts the blocks that planned work fills into the prefix index. A prompt admitted later in
     /// the same plan may already share them: a backend writes the KV of earlier work of a step
     /// before later work reads it. That makes the `n` replies of one prompt cost one prefill.
-    fn store(&mut self, work: &Work, kv: &mut KvCache) {
+    pub fn store(&mut self, work: &Work, kv: &mut KvCache) {
         self.sequence_mut(work.slot).store(kv, work.start + work.len);
     }
 
@@ -273,7 +273,7 @@ impl Scheduler {
     }
 
     /// Whether all places are taken.
-    pub(super) fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.running.len() + self.pulling.len() >= self.config.max_num_seqs
     }
 

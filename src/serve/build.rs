@@ -13,7 +13,7 @@ use crate::events::{Publisher, Source};
 use crate::model::{Dims, Model, OpenOptions};
 use crate::runner::cpu::{CpuBackend, Isa};
 use crate::runner::cuda::{CudaBackend, Options};
-use crate::runner::sim::{SimBackend, SimConfig};
+use crate::runner::sim::{Samples, SimBackend, SimConfig};
 use crate::runner::{Backend, BackendError, Limits};
 use crate::scheduler::SchedulerConfig;
 use crate::transfer::{self, Transfers};
@@ -118,11 +118,7 @@ fn parts(
         }
         Device::Sim => (0, 0, 0),
     };
-    [
-        ("weights", weights as u64),
-        ("KV cache", kv_cache as u64),
-        ("workspace", workspace as u64),
-    ]
+    [("weights", weights as u64), ("KV cache", kv_cache as u64), ("workspace", workspace as u64)]
 }
 
 /// A GPU is there for this process alone: unless told otherwise it is used up to vLLM's share.
@@ -247,12 +243,7 @@ fn transfers(
 }
 
 /// Without statistics nothing is measured on demand either, as in vLLM.
-fn observation(
-    device: &Device,
-    settings: &Settings,
-    model: &Model,
-    context: usize,
-) -> Observation {
+fn observation(device: &Device, settings: &Settings, model: &Model, context: usize) -> Observation {
     let metrics = &settings.metrics;
     let buckets = || metrics.buckets(BucketFamily::KvCacheResidency, context);
     let wanted = |is_wanted: bool| is_wanted && settings.logging.stats;
@@ -300,7 +291,7 @@ fn load(
         }
         Device::Sim => {
             let step_time = settings.device.sim_step;
-            let config = SimConfig { limits, step_time, samples: true, fails_at: None };
+            let config = SimConfig { limits, step_time, samples: Samples::Cheaply, fails_at: None };
             Ok(Box::new(SimBackend::new(config)))
         }
     }

@@ -48,9 +48,7 @@ impl Device {
                 log::info!("{asked}: CPU, since {absent}");
                 Ok(Self::Cpu)
             }
-            Err(missing) => {
-                Err(format!("{asked}: {missing}. To run on the CPU, say --device cpu"))
-            }
+            Err(missing) => Err(format!("{asked}: {missing}. To run on the CPU, say --device cpu")),
         }
     }
 

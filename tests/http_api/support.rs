@@ -10,7 +10,7 @@ use glassbox::http::{
 use glassbox::model::{
     ChatTemplate, GenerationDefaults, GenerationSource, Tokenizer, TokenizerFiles,
 };
-use glassbox::runner::sim::{SimBackend, SimConfig};
+use glassbox::runner::sim::{Samples, SimBackend, SimConfig};
 use glassbox::runner::{self, Backend};
 use glassbox::scheduler::SchedulerConfig;
 use glassbox::telemetry::metrics::{Health, Metrics, MetricsConfig, Snapshot, Steps};
@@ -96,8 +96,12 @@ pub fn start(setup: Setup) -> Server {
         block_size: 16,
         vocab_size: VOCAB_SIZE as usize,
     };
-    let sim =
-        SimConfig { limits, step_time: setup.step_time, samples: false, fails_at: setup.fails_at };
+    let sim = SimConfig {
+        limits,
+        step_time: setup.step_time,
+        samples: Samples::No,
+        fails_at: setup.fails_at,
+    };
     let config = EngineConfig {
         scheduler: SchedulerConfig {
             max_num_batched_tokens: 2048,

@@ -2,7 +2,7 @@
 
 use crate::net::{LEASE, Net, NodeId, SharedNet, Wire};
 use glassbox::engine::{Core, EngineConfig, EngineHandle, PrefixCaching};
-use glassbox::runner::sim::{SimBackend, SimConfig};
+use glassbox::runner::sim::{Samples, SimBackend, SimConfig};
 use glassbox::runner::{Backend, Limits};
 use glassbox::scheduler::SchedulerConfig;
 use glassbox::transfer::connector::{
@@ -68,7 +68,12 @@ impl Observer for Uncounted {
 impl Node {
     pub fn new(id: NodeId, shape: Shape, net: SharedNet, clock: Clock) -> Self {
         let limits = shape.limits;
-        let sim = SimConfig { limits, step_time: Duration::ZERO, samples: true, fails_at: None };
+        let sim = SimConfig {
+            limits,
+            step_time: Duration::ZERO,
+            samples: Samples::Cheaply,
+            fails_at: None,
+        };
         let backend = SimBackend::new(sim);
         let memory = backend.kv_memory().expect("it has memory");
         let (mut core, handle) = Core::new(config(shape), Box::new(backend), clock.clone());

@@ -151,8 +151,9 @@ fn ambiguous_abbreviations_list_their_candidates_in_the_order_of_vllm() {
              -dph, -dpe, -dpm, -dc",
         ),
         (
-            &["--device", "cpu"],
-            "ambiguous option: --device could match --device-ids, --device-memory-utilization",
+            &["--devi", "cpu"],
+            "ambiguous option: --devi could match --device-ids, --device-memory-utilization, \
+             --device",
         ),
         (
             &["--max", "3"],

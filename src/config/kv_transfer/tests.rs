@@ -14,7 +14,7 @@ fn settings_with(args: &[&str], vars: &[(&str, &str)]) -> Result<Settings, Strin
 }
 
 fn read_json(json: &str) -> Result<Settings, String> {
-    settings_with(&["--kv-transfer-config", json], &[])
+    settings_with(&["--device", "cpu", "--kv-transfer-config", json], &[])
 }
 
 fn nixl(extra: &str) -> String {
@@ -33,6 +33,7 @@ fn defaults_are_those_of_vllm() {
         engine_id: config.engine_id.clone(),
         role: KvRole::Both,
         load_failure_policy: LoadFailurePolicy::Fail,
+        buffer_device: None,
         transport: KvTransport::Nixl,
         backends: vec!["UCX".to_owned()],
         num_threads: 4,
@@ -82,6 +83,7 @@ fn every_field_is_read() {
         engine_id: "e".to_owned(),
         role: KvRole::Consumer,
         load_failure_policy: LoadFailurePolicy::Recompute,
+        buffer_device: Some("cpu".to_owned()),
         transport: KvTransport::Tcp,
         backends: vec!["UCX".to_owned(), "GDS".to_owned()],
         num_threads: 2,

@@ -66,8 +66,23 @@ impl Attention {
         // SAFETY: positions are below the table's length, tables name blocks of the pool.
         unsafe {
             launch!(
-                kernels.heads, stream, grid, q, kv, qkv, layer.q_norm, layer.k_norm, rotary,
-                positions, seqs, tables, width, heads, kv_heads, block_size, eps
+                kernels.heads,
+                stream,
+                grid,
+                q,
+                kv,
+                qkv,
+                layer.q_norm,
+                layer.k_norm,
+                rotary,
+                positions,
+                seqs,
+                tables,
+                width,
+                heads,
+                kv_heads,
+                block_size,
+                eps
             )
         }
     }
@@ -81,10 +96,8 @@ impl Attention {
         kv: Span<bf16>,
         pass: &Range<usize>,
     ) -> Result<(), Failure> {
-        let (rows, firsts) = (
-            parts.singles.part(pass.start, pass.len()),
-            parts.firsts.part(pass.start, pass.len()),
-        );
+        let (rows, firsts) =
+            (parts.singles.part(pass.start, pass.len()), parts.firsts.part(pass.start, pass.len()));
         let Parts { positions, seqs, tables, .. } = *parts;
         let Self { width, heads, kv_heads, block_size, scale, .. } = *self;
         let (part_o, part_ml, q) = (work.part_o, work.part_ml, work.q);
@@ -96,12 +109,36 @@ impl Attention {
         // SAFETY: the planner found room for every segment of these rows.
         unsafe {
             launch!(
-                kernels.attend_decode, stream, attend, part_o, part_ml, q, kv, rows, firsts,
-                positions, seqs, tables, pass.len(), width, heads, kv_heads, block_size, scale
+                kernels.attend_decode,
+                stream,
+                attend,
+                part_o,
+                part_ml,
+                q,
+                kv,
+                rows,
+                firsts,
+                positions,
+                seqs,
+                tables,
+                pass.len(),
+                width,
+                heads,
+                kv_heads,
+                block_size,
+                scale
             )?;
             launch!(
-                kernels.attend_combine, stream, merge, work.attended, part_o, part_ml, rows,
-                firsts, positions, heads
+                kernels.attend_combine,
+                stream,
+                merge,
+                work.attended,
+                part_o,
+                part_ml,
+                rows,
+                firsts,
+                positions,
+                heads
             )
         }
     }
@@ -123,8 +160,19 @@ impl Attention {
         // SAFETY: tiles are rows of the step, tables name blocks of the pool.
         unsafe {
             launch!(
-                kernels.attend_prefill, stream, grid, attended, q, kv, tiles, tables, width, heads,
-                kv_heads, block_size, scale
+                kernels.attend_prefill,
+                stream,
+                grid,
+                attended,
+                q,
+                kv,
+                tiles,
+                tables,
+                width,
+                heads,
+                kv_heads,
+                block_size,
+                scale
             )
         }
     }

@@ -52,12 +52,7 @@ impl Forward {
 
     /// Asks for the logits and the sampled tokens of wanted rows `range`, at most as many as
     /// [`Workspace::logit_rows`].
-    pub fn head(
-        &self,
-        stream: &Stream,
-        parts: &Parts,
-        range: Range<usize>,
-    ) -> Result<(), Failure> {
+    pub fn head(&self, stream: &Stream, parts: &Parts, range: Range<usize>) -> Result<(), Failure> {
         let (work, dims, kernels) = (&self.work, &self.dims, &self.kernels);
         let (count, vocab) = (range.len(), dims.vocab);
         let rows = parts.wanted.part(range.start, count);
@@ -73,12 +68,18 @@ impl Forward {
         unsafe {
             let grid = [groups as u32, count as u32, 1];
             let first = Launch { grid, block: 32 * SAMPLE_WARPS as u32, shared: 0 };
-            launch!(kernels.sample_groups, stream, first, work.sampling, work.logits, draws, vocab)?;
+            launch!(
+                kernels.sample_groups,
+                stream,
+                first,
+                work.sampling,
+                work.logits,
+                draws,
+                vocab
+            )?;
             let last = Launch { grid: [count as u32, 1, 1], block: 1024, shared: 0 };
             let (sampled, logits, groups) = (work.sampled, work.logits, work.sampling);
-            launch!(
-                kernels.sample_rows, stream, last, sampled, none, logits, draws, groups, vocab
-            )
+            launch!(kernels.sample_rows, stream, last, sampled, none, logits, draws, groups, vocab)
         }
     }
 
@@ -102,7 +103,9 @@ impl Forward {
         let grid = Launch { grid: [blocks, 1, 1], block: 32 * NORM_ROWS as u32, shared: 0 };
         let (x, hidden, eps) = (self.work.x, self.dims.hidden, self.dims.rms_eps);
         // SAFETY: `to` has room for as many rows; rows that are picked are rows of the step.
-        unsafe { launch!(self.kernels.rms_norm, stream, grid, to, x, weight, pick, rows, hidden, eps) }
+        unsafe {
+            launch!(self.kernels.rms_norm, stream, grid, to, x, weight, pick, rows, hidden, eps)
+        }
     }
 
     /// Norms the residual stream and multiplies it, in one kernel where there is one.

@@ -282,4 +282,3 @@ fn copy(from: &[u32], to: &mut [i32]) {
     }
     rest.fill(NONE);
 }
-

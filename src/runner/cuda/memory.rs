@@ -131,7 +131,11 @@ impl Memory {
     }
 
     /// Takes memory for the KV pool again, wherever it is.
-    pub fn restore_kv(&mut self, dims: &Dims, limits: &Limits) -> Result<Vec<Span<bf16>>, CudaError> {
+    pub fn restore_kv(
+        &mut self,
+        dims: &Dims,
+        limits: &Limits,
+    ) -> Result<Vec<Span<bf16>>, CudaError> {
         self.kv = Arc::new(arena(&self.device, KV_CACHE, table(dims, limits).kv_cache)?);
         Ok(self.kv.cut(|plan| cut_kv(plan, dims, limits)))
     }

@@ -164,10 +164,7 @@ impl Backend for CudaBackend {
             stride: block_len,
             num_blocks: self.limits.num_blocks,
         };
-        Some(KvMemory {
-            regions: kv.iter().map(region).collect(),
-            owner: self.memory.kv_owner(),
-        })
+        Some(KvMemory { regions: kv.iter().map(region).collect(), owner: self.memory.kv_owner() })
     }
 
     fn can_release(&self) -> bool {

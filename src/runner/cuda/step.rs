@@ -74,10 +74,7 @@ impl Steps {
             begin: Event::new(device)?,
             end: Event::new(device)?,
             graphs: HashMap::new(),
-            current: Current {
-                parts: None,
-                needs_logits: Vec::with_capacity(limits.max_tokens),
-            },
+            current: Current { parts: None, needs_logits: Vec::with_capacity(limits.max_tokens) },
             logit_rows: work.logit_rows,
             vocab: dims.vocab,
         })

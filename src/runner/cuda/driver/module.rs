@@ -5,8 +5,8 @@ use super::error::{Failure, ok};
 use super::memory::Span;
 use super::stream::Stream;
 use cudarc::driver::sys::{
-    self, CUdeviceptr, CUfunction, CUfunction_attribute_enum, CUlaunchAttribute, CUlaunchAttributeID,
-    CUlaunchAttributeValue, CUlaunchConfig, CUmodule,
+    self, CUdeviceptr, CUfunction, CUfunction_attribute_enum, CUlaunchAttribute,
+    CUlaunchAttributeID, CUlaunchAttributeValue, CUlaunchConfig, CUmodule,
 };
 use std::ffi::{CStr, c_void};
 use std::sync::Arc;
@@ -42,8 +42,7 @@ impl Module {
         // SAFETY: a module of ours, a text that ends with a zero, a place for the result.
         ok(call, unsafe { sys::cuModuleGetFunction(&raw mut raw, self.raw, name.as_ptr()) })?;
         if shared > SHARED_WITHOUT_ASKING {
-            let which =
-                CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            let which = CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             // SAFETY: a function of ours.
             ok(call, unsafe { sys::cuFuncSetAttribute(raw, which, shared as i32) })?;
         }

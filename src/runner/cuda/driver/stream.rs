@@ -67,9 +67,7 @@ impl Stream {
             return Ok(());
         }
         // SAFETY: the span is the device's.
-        ok("cuMemsetD8Async", unsafe {
-            sys::cuMemsetD8Async(span.at, 0, span.bytes(), self.raw)
-        })
+        ok("cuMemsetD8Async", unsafe { sys::cuMemsetD8Async(span.at, 0, span.bytes(), self.raw) })
     }
 
     /// Waits until everything that was asked for is done.
@@ -80,10 +78,7 @@ impl Stream {
 
     /// Notes what `work` asks for instead of doing it, to be done by [`Stream::replay`]. Addresses,
     /// sizes and arguments are those of now.
-    pub fn capture(
-        &self,
-        work: impl FnOnce() -> Result<(), Failure>,
-    ) -> Result<Graph, Failure> {
+    pub fn capture(&self, work: impl FnOnce() -> Result<(), Failure>) -> Result<Graph, Failure> {
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         let mut graph = std::ptr::null_mut();
         // SAFETY: the capture is ended whatever `work` says; the graph is destroyed once it is
@@ -91,14 +86,10 @@ impl Stream {
         unsafe {
             ok("cuStreamBeginCapture", sys::cuStreamBeginCapture_v2(self.raw, mode))?;
             let done = work();
-            let ended =
-                ok("cuStreamEndCapture", sys::cuStreamEndCapture(self.raw, &raw mut graph));
+            let ended = ok("cuStreamEndCapture", sys::cuStreamEndCapture(self.raw, &raw mut graph));
             let mut ready = std::ptr::null_mut();
             let made = done.and(ended).and_then(|()| {
-                ok(
-                    "cuGraphInstantiate",
-                    sys::cuGraphInstantiateWithFlags(&raw mut ready, graph, 0),
-                )
+                ok("cuGraphInstantiate", sys::cuGraphInstantiateWithFlags(&raw mut ready, graph, 0))
             });
             if !graph.is_null() {
                 sys::cuGraphDestroy(graph);
