@@ -49,7 +49,7 @@ fn poison(backend: &mut CpuBackend) {
             let mut batch = StepBatch::new(&limits);
             let mut table = vec![blocks[0]; i];
             table.push(*block);
-            batch.push(&[POISON; BLOCK], i * BLOCK, &table, 1, true);
+            batch.push(&[POISON; BLOCK], i * BLOCK, &table, 1, None);
             assert!(run(backend, &batch)[0][0].is_nan());
         }
     }

@@ -75,6 +75,6 @@ fn steps_that_break_the_contract_are_refused() {
     refused("block 16", &batch);
     let larger = Limits { max_tokens: 65, ..limits };
     let mut batch = StepBatch::new(&larger);
-    batch.push(&[1; 65], 0, &[0, 1, 2, 3], 1, true);
+    batch.push(&[1; 65], 0, &[0, 1, 2, 3], 1, None);
     refused("65 tokens", &batch);
 }

@@ -11,16 +11,17 @@ use crate::runner::Limits;
 use half::bf16;
 use std::ops::Range;
 
-/// Dynamic shared memory of a block of single rows: three tiles of 32 keys.
-pub(super) const SINGLES_SHARED: usize = 3 * 32 * 512;
-/// And of query tiles: three stages of 64 keys.
-pub(super) const TILES_SHARED: usize = 3 * 64 * 512;
+/// Dynamic shared memory of a block of query tiles.
+pub(super) const TILES_SHARED: usize = 122_880;
+/// And of a stage of single rows: a segment of keys and values.
+const STAGE_SHARED: usize = 65_536;
 
-/// Blocks of single rows that a multiprocessor holds at once.
-const SINGLES_A_PROCESSOR: usize = 4;
-/// Threads of a block, and heads of one that merges segments.
+/// Threads of a block.
 const TILE_THREADS: u32 = 256;
+const SINGLE_THREADS: u32 = 128;
 const HEAD_THREADS: u32 = 256;
+/// Heads of a block: of `gb_heads`, and of one that merges segments.
+const TURNED_HEADS: usize = 8;
 const MERGED_HEADS: usize = 4;
 
 /// The shapes of attention.
@@ -35,6 +36,18 @@ pub(super) struct Attention {
     scale: f32,
     /// Blocks that share the single rows out.
     blocks: usize,
+    /// Stages that such a block has room for.
+    stages: usize,
+}
+
+/// Stages of single rows that fit a block's shared memory: two keep it busy, three busier.
+fn stages(block_shared: usize) -> usize {
+    (block_shared / STAGE_SHARED).clamp(2, 3)
+}
+
+/// Dynamic shared memory of a block of single rows, on a GPU that gives a block so much.
+pub(super) fn singles_shared(block_shared: usize) -> usize {
+    stages(block_shared) * STAGE_SHARED
 }
 
 impl Attention {
@@ -46,7 +59,8 @@ impl Attention {
             width: limits.max_blocks_per_seq,
             eps: dims.rms_eps,
             scale: std::f32::consts::LOG2_E / (dims.head_dim as f32).sqrt(),
-            blocks: SINGLES_A_PROCESSOR * gpu.processors(),
+            blocks: gpu.processors(),
+            stages: stages(gpu.block_shared()),
         }
     }
 
@@ -59,7 +73,9 @@ impl Attention {
         (layer, kv): (&Layer, Span<bf16>),
         rows: usize,
     ) -> Result<(), Failure> {
-        let grid = Launch { grid: [rows as u32, 1, 1], block: HEAD_THREADS, shared: 0 };
+        let of_row = (self.heads + 2 * self.kv_heads).div_ceil(TURNED_HEADS);
+        let grid = [rows as u32, of_row as u32, 1];
+        let grid = Launch { grid, block: HEAD_THREADS, shared: 0 };
         let (q, qkv, rotary) = (work.q, work.qkv, model.rotary);
         let Parts { positions, seqs, tables, .. } = *parts;
         let Self { width, heads, kv_heads, block_size, eps, .. } = *self;
@@ -94,15 +110,15 @@ impl Attention {
         kernels: &Kernels,
         (work, parts): (&Workspace, &Parts),
         kv: Span<bf16>,
-        pass: &Range<usize>,
+        (pass, segments): (&Range<usize>, usize),
     ) -> Result<(), Failure> {
-        let (rows, firsts) =
-            (parts.singles.part(pass.start, pass.len()), parts.firsts.part(pass.start, pass.len()));
+        let rows = parts.singles.part(pass.start, pass.len());
         let Parts { positions, seqs, tables, .. } = *parts;
-        let Self { width, heads, kv_heads, block_size, scale, .. } = *self;
+        let Self { width, heads, kv_heads, block_size, stages, scale, .. } = *self;
         let (part_o, part_ml, q) = (work.part_o, work.part_ml, work.q);
-        let shared = SINGLES_SHARED as u32;
-        let attend = Launch { grid: [self.blocks as u32, 1, 1], block: 32, shared };
+        let shared = (stages * STAGE_SHARED) as u32;
+        let grid = [self.blocks as u32, 1, 1];
+        let attend = Launch { grid, block: SINGLE_THREADS, shared };
         let merged = heads.div_ceil(MERGED_HEADS) as u32;
         let grid = [pass.len() as u32, merged, 1];
         let merge = Launch { grid, block: 32 * MERGED_HEADS as u32, shared: 0 };
@@ -117,7 +133,6 @@ impl Attention {
                 q,
                 kv,
                 rows,
-                firsts,
                 positions,
                 seqs,
                 tables,
@@ -126,6 +141,8 @@ impl Attention {
                 heads,
                 kv_heads,
                 block_size,
+                segments,
+                stages,
                 scale
             )?;
             launch!(
@@ -136,9 +153,9 @@ impl Attention {
                 part_o,
                 part_ml,
                 rows,
-                firsts,
                 positions,
-                heads
+                heads,
+                segments
             )
         }
     }

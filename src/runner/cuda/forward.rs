@@ -16,6 +16,7 @@ use std::ops::Range;
 
 /// Rows that the RMS norm of a block takes, one a warp.
 const NORM_ROWS: usize = 8;
+const FEED_THREADS: u32 = 256;
 /// Threads of a block that gathers an embedding.
 const EMBED_THREADS: u32 = 128;
 /// Warps of a block of the first sampling kernel, each of which takes a group of tokens.
@@ -83,6 +84,15 @@ impl Forward {
         }
     }
 
+    /// Puts what the step before sampled in the place of tokens that only the device knows.
+    pub fn feed(&self, stream: &Stream, rows: usize, parts: &Parts) -> Result<(), Failure> {
+        let blocks = rows.div_ceil(FEED_THREADS as usize) as u32;
+        let grid = Launch { grid: [blocks, 1, 1], block: FEED_THREADS, shared: 0 };
+        let (tokens, feed, sampled) = (parts.tokens, parts.feed, self.work.sampled);
+        // SAFETY: as many of both as rows; what feeds them are wanted rows of a step.
+        unsafe { launch!(self.kernels.feed, stream, grid, tokens, sampled, feed, rows) }
+    }
+
     fn embed(&self, stream: &Stream, rows: usize, tokens: Span<i32>) -> Result<(), Failure> {
         let grid = Launch { grid: [rows as u32, 1, 1], block: EMBED_THREADS, shared: 0 };
         let (x, table, hidden) = (self.work.x, self.model.embedding, self.dims.hidden);
@@ -119,7 +129,7 @@ impl Forward {
     ) -> Result<(), Failure> {
         let (work, hidden, products) = (&self.work, self.dims.hidden, &self.kernels.products);
         let shape = (rows, outputs, hidden);
-        if products.norms(rows, hidden, &output) {
+        if products.norms(shape, &output) {
             let input = Input::Norm { x: work.x, weight, eps: self.dims.rms_eps };
             return products.run(stream, input, matrix, shape, output);
         }
@@ -143,6 +153,7 @@ impl Forward {
         let around = (work, &self.model, parts);
         attention.heads(stream, &self.kernels, around, (layer, kv), rows)?;
         for pass in passes {
+            let pass = (pass, shape.segments);
             attention.singles(stream, &self.kernels, (work, parts), kv, pass)?;
         }
         attention.tiles(stream, &self.kernels, (work, parts), kv, shape.tiles)?;

@@ -3,42 +3,42 @@
 
 use super::driver::{Failure, Function, Launch, Span, Stream, launch};
 use super::error::CudaError;
+use super::gpu::Gpu;
 use super::images::Images;
 use half::bf16;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ffi::CStr;
 
-/// Most rows of each streaming kernel, and the warps of its blocks.
-const STREAMS: [(usize, usize); 3] = [(8, 16), (16, 12), (32, 8)];
+/// The streaming kernels: most rows; warps of a block where there are outputs enough for every
+/// multiprocessor, and where there are not.
+const STREAMS: [(usize, usize, usize); 3] = [(8, 8, 16), (16, 8, 12), (32, 4, 7)];
 /// The fewest warps of a streaming block: so many add partial sums up.
 const FEWEST_WARPS: usize = 4;
 /// Outputs of a tile of packed weights, and elements along K of a segment.
 const TILE: usize = 16;
 const SEGMENT: usize = 256;
-/// Floats of a row of partial sums.
-const PARTIAL: usize = 20;
-/// Shared memory of a multiprocessor, and of a block at most.
-const PROCESSOR_SHARED: usize = 228 << 10;
-const BLOCK_SHARED: usize = 227 << 10;
-/// What the driver keeps of each block's.
-const RESERVED_SHARED: usize = 1 << 10;
+/// Shared memory for totals that a choice of blocks reckons with, where there are any.
+const TOTALS_SHARED: usize = 16 << 10;
 
-/// A tiled kernel: outputs and rows of a block, elements along K of a stage, stages, threads.
+/// A tiled kernel: outputs and rows of a block, its threads and shared memory, and what an output
+/// of a row costs beside one of the largest tiles, in percent.
 #[derive(Clone, Copy, Debug)]
 struct Tiled {
     outputs: usize,
     rows: usize,
-    depth: usize,
-    stages: usize,
     threads: u32,
+    shared: usize,
+    weight: usize,
 }
 
 /// Largest first.
 const TILED: [Tiled; 5] = [
-    Tiled { outputs: 128, rows: 128, depth: 64, stages: 4, threads: 256 },
-    Tiled { outputs: 128, rows: 64, depth: 64, stages: 4, threads: 256 },
-    Tiled { outputs: 64, rows: 64, depth: 64, stages: 6, threads: 128 },
-    Tiled { outputs: 32, rows: 64, depth: 128, stages: 4, threads: 128 },
-    Tiled { outputs: 32, rows: 32, depth: 128, stages: 6, threads: 128 },
+    Tiled { outputs: 128, rows: 128, threads: 256, shared: 131_072, weight: 100 },
+    Tiled { outputs: 128, rows: 64, threads: 256, shared: 98_304, weight: 110 },
+    Tiled { outputs: 64, rows: 64, threads: 128, shared: 98_304, weight: 125 },
+    Tiled { outputs: 32, rows: 64, threads: 128, shared: 98_304, weight: 160 },
+    Tiled { outputs: 32, rows: 32, threads: 128, shared: 98_304, weight: 200 },
 ];
 
 impl Tiled {
@@ -46,8 +46,9 @@ impl Tiled {
         n.div_ceil(self.outputs) * m.div_ceil(self.rows)
     }
 
-    fn shared(&self) -> usize {
-        self.stages * (self.outputs + self.rows) * self.depth * size_of::<bf16>()
+    /// The work of the busiest of so many multiprocessors.
+    fn work(&self, m: usize, n: usize, processors: usize) -> usize {
+        self.blocks(m, n).div_ceil(processors) * self.outputs * self.rows * self.weight
     }
 }
 
@@ -87,6 +88,9 @@ pub(super) struct Products {
     add: Family,
     swiglu: Family,
     processors: usize,
+    block_shared: usize,
+    /// By kernel, threads of a block and its shared memory.
+    resident: RefCell<HashMap<(&'static str, u32, usize), usize>>,
 }
 
 type Names = ([&'static CStr; 3], Option<&'static CStr>, [&'static CStr; 5]);
@@ -126,25 +130,32 @@ const SWIGLU: Names = (
 );
 
 impl Family {
-    fn find(images: &Images, (streams, norm, tiled): Names) -> Result<Self, CudaError> {
-        let stream = |i: usize| images.kernel(streams[i], BLOCK_SHARED);
-        let tile = |i: usize| images.kernel(tiled[i], TILED[i].shared());
+    fn find(
+        images: &Images,
+        block_shared: usize,
+        (streams, norm, tiled): Names,
+    ) -> Result<Self, CudaError> {
+        let stream = |i: usize| images.kernel(streams[i], block_shared);
+        let tile = |i: usize| images.kernel(tiled[i], TILED[i].shared);
         Ok(Self {
             streams: [stream(0)?, stream(1)?, stream(2)?],
-            norm: norm.map(|name| images.kernel(name, BLOCK_SHARED)).transpose()?,
+            norm: norm.map(|name| images.kernel(name, block_shared)).transpose()?,
             tiled: [tile(0)?, tile(1)?, tile(2)?, tile(3)?, tile(4)?],
         })
     }
 }
 
 impl Products {
-    /// Finds the kernels, for a GPU with so many multiprocessors.
-    pub fn find(images: &Images, processors: usize) -> Result<Self, CudaError> {
+    /// Finds the kernels for a GPU.
+    pub fn find(images: &Images, gpu: &Gpu) -> Result<Self, CudaError> {
+        let find = |names| Family::find(images, gpu.block_shared(), names);
         Ok(Self {
-            store: Family::find(images, STORE)?,
-            add: Family::find(images, ADD)?,
-            swiglu: Family::find(images, SWIGLU)?,
-            processors,
+            store: find(STORE)?,
+            add: find(ADD)?,
+            swiglu: find(SWIGLU)?,
+            processors: gpu.processors(),
+            block_shared: gpu.block_shared(),
+            resident: RefCell::default(),
         })
     }
 
@@ -156,13 +167,11 @@ impl Products {
         }
     }
 
-    /// Whether a product of `m` rows of `k` elements norms them on the way.
-    pub fn norms(&self, m: usize, k: usize, output: &Output) -> bool {
-        let (rows, warps) = STREAMS[0];
-        let slots = k.div_ceil(SEGMENT);
-        self.family(output).norm.is_some()
-            && m <= rows
-            && stream_shared(rows, slots, warps.min(slots).max(FEWEST_WARPS), 0) <= BLOCK_SHARED
+    /// Whether a product of `m` rows with `n` outputs norms its rows of `k` elements on the way.
+    pub fn norms(&self, (m, n, k): (usize, usize, usize), output: &Output) -> bool {
+        let rows = STREAMS[0].0;
+        let shape = self.stream(0, true, n, k);
+        self.family(output).norm.is_some() && m <= rows && shape.shared(0) <= self.block_shared
     }
 
     /// Asks `stream` for the product of `input` with a packed `matrix`: `m` rows, `n` outputs, `k`
@@ -180,21 +189,27 @@ impl Products {
             Output::Store(span) | Output::Add(span) => (span.at, n),
             Output::SwiGlu(span) => (span.at, n / 2),
         };
-        if let Input::Norm { x, weight, eps } = input {
-            let launch = self.stream_launch(0, true, n, k);
-            let kernel = family.norm.as_ref().expect("`norms` was asked");
-            // SAFETY: shapes as the workspace and the weights were planned for.
-            return unsafe {
-                launch!(kernel, stream, launch, out, matrix, x, weight, eps, m, n, k, ld)
-            };
-        }
-        let Input::Rows(x) = input else { unreachable!("the other form has returned") };
-        let (kernel, launch) = match STREAMS.iter().position(|&(rows, _)| m <= rows) {
-            Some(i) => (&family.streams[i], self.stream_launch(i, false, n, k)),
+        let x = match input {
+            Input::Rows(x) => x,
+            Input::Norm { x, weight, eps } => {
+                let kernel = family.norm.as_ref().expect("`norms` was asked");
+                let launch = self.stream_launch(kernel, &self.stream(0, true, n, k), n)?;
+                // SAFETY: shapes as the workspace and the weights were planned for.
+                return unsafe {
+                    launch!(kernel, stream, launch, out, matrix, x, weight, eps, m, n, k, ld)
+                };
+            }
+        };
+        let (kernel, launch) = match STREAMS.iter().position(|&(rows, ..)| m <= rows) {
+            Some(i) => {
+                let kernel = &family.streams[i];
+                (kernel, self.stream_launch(kernel, &self.stream(i, false, n, k), n)?)
+            }
             None => {
-                let i = self.tiled(m, n);
-                let (tiled, blocks) = (TILED[i], TILED[i].blocks(m, n) as u32);
-                let (block, shared) = (tiled.threads, tiled.shared() as u32);
+                let work = |&i: &usize| TILED[i].work(m, n, self.processors);
+                let i = (0..TILED.len()).min_by_key(work).expect("there are some");
+                let blocks = TILED[i].blocks(m, n) as u32;
+                let (block, shared) = (TILED[i].threads, TILED[i].shared as u32);
                 (&family.tiled[i], Launch { grid: [blocks, 1, 1], block, shared })
             }
         };
@@ -202,34 +217,63 @@ impl Products {
         unsafe { launch!(kernel, stream, launch, out, matrix, x, m, n, k, ld) }
     }
 
-    /// The largest tiles of which there are enough for every multiprocessor.
-    fn tiled(&self, m: usize, n: usize) -> usize {
-        let enough = |tiled: &Tiled| tiled.blocks(m, n) >= self.processors;
-        TILED.iter().position(enough).unwrap_or(TILED.len() - 1)
+    /// The blocks of streaming kernel `i`, which may norm its rows.
+    fn stream(&self, i: usize, norms: bool, n: usize, k: usize) -> StreamShape {
+        let (rows, usual, few) = STREAMS[i];
+        let segments = k.div_ceil(SEGMENT);
+        let most = if n.div_ceil(TILE) < self.processors { few } else { usual };
+        let rounds = segments.div_ceil(most);
+        let warps = segments.div_ceil(rounds).max(FEWEST_WARPS);
+        StreamShape { rows, rounds, warps, slots: if norms { segments } else { warps } }
     }
 
-    /// How streaming kernel `i` runs: as many warps as there are segments to share out, as many
-    /// blocks as there is work or room for.
-    fn stream_launch(&self, i: usize, norms: bool, n: usize, k: usize) -> Launch {
-        let (rows, most) = STREAMS[i];
-        let segments = k.div_ceil(SEGMENT);
-        let warps = segments.clamp(FEWEST_WARPS, most);
-        let slots = if norms { segments } else { warps };
+    /// Every block that is resident at once has an equal share of the tiles of outputs.
+    fn stream_launch(
+        &self,
+        kernel: &Function,
+        shape: &StreamShape,
+        n: usize,
+    ) -> Result<Launch, Failure> {
+        let block = 32 * shape.warps as u32;
+        let reckoned = shape.shared(0) + if shape.rounds > 1 { TOTALS_SHARED } else { 0 };
+        let resident = self.resident(kernel, block, reckoned.min(self.block_shared))?;
         let tiles = n.div_ceil(TILE);
-        let rounds = segments.div_ceil(warps);
-        let smallest = stream_shared(rows, slots, warps, 0);
-        let at_once = (PROCESSOR_SHARED / (smallest + RESERVED_SHARED)).min(2048 / (32 * warps));
-        let blocks = tiles.min(self.processors * at_once.max(1));
-        let totals = if rounds > 1 { tiles.div_ceil(blocks) } else { 0 };
-        Launch {
-            grid: [blocks as u32, 1, 1],
-            block: 32 * warps as u32,
-            shared: stream_shared(rows, slots, warps, totals) as u32,
+        let mut share = tiles.div_ceil(self.processors * resident);
+        if shape.rounds > 1 {
+            share = share.min(256 / shape.rows);
         }
+        let grid = [tiles.div_ceil(share) as u32, 1, 1];
+        Ok(Launch { grid, block, shared: shape.shared(share) as u32 })
+    }
+
+    /// Blocks of a kernel that a multiprocessor holds, asked for once.
+    fn resident(&self, kernel: &Function, block: u32, shared: usize) -> Result<usize, Failure> {
+        let key = (kernel.name(), block, shared);
+        if let Some(&resident) = self.resident.borrow().get(&key) {
+            return Ok(resident);
+        }
+        let resident = kernel.resident(block, shared)?.max(1);
+        self.resident.borrow_mut().insert(key, resident);
+        Ok(resident)
     }
 }
 
-/// Dynamic shared memory of a streaming block: rows, partial sums, totals of so many tiles.
-fn stream_shared(rows: usize, slots: usize, warps: usize, totals: usize) -> usize {
-    slots * rows * SEGMENT * 2 + 2 * warps * rows * PARTIAL * 4 + totals * rows * TILE * 4
+/// A block of a streaming kernel.
+struct StreamShape {
+    /// Most rows.
+    rows: usize,
+    /// How often its warps take a segment of K each.
+    rounds: usize,
+    warps: usize,
+    /// Segments of rows that it holds.
+    slots: usize,
+}
+
+impl StreamShape {
+    /// Its dynamic shared memory, with totals for `share` tiles of outputs where there are several
+    /// rounds.
+    fn shared(&self, share: usize) -> usize {
+        let totals = if self.rounds > 1 { 64 * self.rows * share } else { 0 };
+        512 * self.rows * self.slots + 160 * self.rows * self.warps + totals
+    }
 }

@@ -30,6 +30,11 @@ impl Gpu {
         &self.0
     }
 
+    /// Bytes of shared memory that a block may have.
+    pub(super) fn block_shared(&self) -> usize {
+        self.0.block_shared as usize
+    }
+
     /// Streaming multiprocessors.
     pub(super) fn processors(&self) -> usize {
         self.0.processors as usize

@@ -3,7 +3,7 @@
 use super::driver::{Device, Failure, Function, Module};
 use super::error::CudaError;
 use std::ffi::CStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 // `FATBINS: &[(&str, &[u8])]`, written by `kernels/build.rs`: none without the feature `cuda`.
@@ -25,13 +25,16 @@ pub(super) struct Images {
 }
 
 impl Images {
-    pub fn load(device: &Arc<Device>) -> Result<Self, CudaError> {
+    /// Loads the images in `folder`, or in that which [`KERNELS_VARIABLE`] names, or else those of
+    /// the program.
+    pub fn load(device: &Arc<Device>, folder: Option<&Path>) -> Result<Self, CudaError> {
         let load = |name: &str, image: &[u8]| {
             Module::load(device, image).map_err(|error| missing(device, format!("{name}: {error}")))
         };
-        let modules = match std::env::var_os(KERNELS_VARIABLE) {
-            Some(folder) => files(Path::new(&folder))
-                .map_err(|error| missing(device, format!("{KERNELS_VARIABLE}: {error}")))?
+        let named = std::env::var_os(KERNELS_VARIABLE).map(PathBuf::from);
+        let modules = match folder.or(named.as_deref()) {
+            Some(folder) => files(folder)
+                .map_err(|error| missing(device, format!("{}: {error}", folder.display())))?
                 .iter()
                 .map(|(name, image)| load(name, image))
                 .collect::<Result<Vec<_>, _>>()?,

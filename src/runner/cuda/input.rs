@@ -12,7 +12,7 @@ const DRAW_LEN: usize = 8;
 /// The flag of a draw that is none: the row is padding, or its logits are wanted.
 const NO_DRAW: i32 = 1;
 /// Rows (tokens times heads of a group) of a query tile of long sequences.
-const TILE_ROWS: usize = 64;
+const TILE_ROWS: usize = 128;
 /// What stands where there is no row.
 const NONE: i32 = -1;
 
@@ -24,6 +24,8 @@ pub(super) struct Shape {
     pub seqs: usize,
     /// Rows that attend by themselves, each to its whole context: one token of a sequence.
     pub singles: usize,
+    /// What a single row has room for in the partial results, in segments.
+    pub segments: usize,
     /// Query tiles of longer sequences.
     pub tiles: usize,
     /// Rows whose logits are wanted.
@@ -37,8 +39,8 @@ pub(super) struct Layout {
     width: usize,
     positions: usize,
     seqs: usize,
+    feed: usize,
     singles: usize,
-    firsts: usize,
     tiles: usize,
     wanted: usize,
     draws: usize,
@@ -63,8 +65,8 @@ impl Layout {
             width,
             positions: take(shape.rows),
             seqs: take(shape.rows),
+            feed: take(shape.rows),
             singles: take(shape.singles),
-            firsts: take(shape.singles),
             tiles: take(shape.tiles * 4),
             wanted: take(shape.wanted),
             draws: take(shape.wanted * DRAW_LEN),
@@ -77,7 +79,7 @@ impl Layout {
     pub fn longest(limits: &Limits) -> usize {
         let (rows, seqs) = (limits.max_tokens, limits.max_seqs);
         // A group has at least one head, so a tile has at least one token.
-        let shape = Shape { rows, seqs, singles: seqs, tiles: rows, wanted: rows };
+        let shape = Shape { rows, seqs, singles: seqs, segments: 0, tiles: rows, wanted: rows };
         Self::new(shape, limits.max_blocks_per_seq).len
     }
 
@@ -87,13 +89,13 @@ impl Layout {
 
     /// The parts of `input`, which is laid out like this.
     pub fn parts(&self, input: Span<i32>) -> Parts {
-        let Shape { rows, seqs, singles, tiles, wanted } = self.shape;
+        let Shape { rows, seqs, singles, tiles, wanted, .. } = self.shape;
         Parts {
             tokens: input.part(0, rows),
             positions: input.part(self.positions, rows),
             seqs: input.part(self.seqs, rows),
+            feed: input.part(self.feed, rows),
             singles: input.part(self.singles, singles),
-            firsts: input.part(self.firsts, singles),
             tiles: input.part(self.tiles, tiles * 4),
             wanted: input.part(self.wanted, wanted),
             draws: input.part(self.draws, wanted * DRAW_LEN),
@@ -110,10 +112,10 @@ pub(super) struct Parts {
     pub positions: Span<i32>,
     /// `[rows]`: the sequence of each.
     pub seqs: Span<i32>,
+    /// `[rows]`: the wanted row of the step before whose token each is; none: it is known.
+    pub feed: Span<i32>,
     /// `[singles]`: rows.
     pub singles: Span<i32>,
-    /// `[singles]`: where each one's partial results start.
-    pub firsts: Span<i32>,
     /// `[tiles][4]`: sequence, first row, tokens, first position.
     pub tiles: Span<i32>,
     /// `[wanted]`: rows.
@@ -130,7 +132,7 @@ pub(super) struct Planner {
     pub block_size: usize,
     /// Query heads that share a KV head.
     pub group: usize,
-    /// Segments of partial results at once.
+    /// Segments of partial results at once, enough for one sequence.
     pub segments: usize,
     /// Buckets that steps of single rows are padded to, ascending.
     pub buckets: Vec<usize>,
@@ -151,30 +153,27 @@ impl Planner {
     /// Only steps are that have nothing but single rows, all wanted.
     pub fn shape(&self, batch: &StepBatch) -> (Shape, bool) {
         let (rows, seqs) = (batch.num_tokens(), batch.num_seqs());
-        if rows == seqs
-            && batch.rows.len() == seqs
-            && self.segments_of(batch) <= self.segments
-            && let Some(&bucket) = self.buckets.iter().find(|&&bucket| bucket >= rows)
-        {
-            let shape =
-                Shape { rows: bucket, seqs: bucket, singles: bucket, tiles: 0, wanted: bucket };
-            return (shape, true);
-        }
-        let (mut singles, mut tiles) = (0, 0);
+        let (mut singles, mut tiles, mut longest) = (0, 0, 0);
         for seq in 0..seqs {
             match Self::is_single(batch, seq) {
-                true => singles += 1,
+                true => {
+                    singles += 1;
+                    longest = longest.max(batch.context_len[seq] as usize);
+                }
                 false => tiles += batch.rows_of(seq).len().div_ceil(self.tile_tokens()),
             }
         }
-        (Shape { rows, seqs, singles, tiles, wanted: batch.rows.len() }, false)
-    }
-
-    /// Segments of all single rows.
-    fn segments_of(&self, batch: &StepBatch) -> usize {
-        let context = |seq| batch.context_len[seq] as usize;
-        let single = |&seq: &usize| Self::is_single(batch, seq);
-        (0..batch.num_seqs()).filter(single).map(|seq| context(seq).div_ceil(SEGMENT)).sum()
+        // Few sizes, so that few graphs are captured while sequences grow.
+        let segments = longest.div_ceil(SEGMENT).next_power_of_two().min(self.segments);
+        let wanted = batch.rows.len();
+        let bucket = self.buckets.iter().copied().find(|&bucket| bucket >= rows);
+        match bucket.filter(|bucket| bucket * segments <= self.segments) {
+            Some(bucket) if singles == rows && wanted == rows => {
+                let (rows, seqs, singles, wanted) = (bucket, bucket, bucket, bucket);
+                (Shape { rows, seqs, singles, segments, tiles, wanted }, true)
+            }
+            _ => (Shape { rows, seqs, singles, segments, tiles, wanted }, false),
+        }
     }
 
     /// Writes `batch` as `layout` says. `passes`: over the single rows, whose partial results find
@@ -189,6 +188,7 @@ impl Planner {
         let shape = layout.shape;
         copy(&batch.tokens, &mut out[..shape.rows]);
         copy(&batch.positions, &mut out[layout.positions..][..shape.rows]);
+        copy(&batch.feed, &mut out[layout.feed..][..shape.rows]);
         let of_rows = &mut out[layout.seqs..][..shape.rows];
         of_rows[batch.num_tokens()..].fill(0);
         for seq in 0..batch.num_seqs() {
@@ -212,22 +212,16 @@ impl Planner {
         out: &mut [i32],
         passes: &mut Vec<Range<usize>>,
     ) {
+        let Shape { singles, segments, .. } = layout.shape;
+        let out = &mut out[layout.singles..][..singles];
+        out.fill(NONE);
+        let rows = (0..batch.num_seqs()).filter(|&seq| Self::is_single(batch, seq));
+        for (seq, out) in rows.zip(out) {
+            *out = batch.query_start[seq] as i32;
+        }
         passes.clear();
-        let (mut i, mut start, mut first) = (0, 0, 0);
-        for seq in (0..batch.num_seqs()).filter(|&seq| Self::is_single(batch, seq)) {
-            let segments = (batch.context_len[seq] as usize).div_ceil(SEGMENT);
-            if first + segments > self.segments {
-                passes.push(start..i);
-                (start, first) = (i, 0);
-            }
-            out[layout.singles + i] = batch.query_start[seq] as i32;
-            out[layout.firsts + i] = first as i32;
-            (i, first) = (i + 1, first + segments);
-        }
-        out[layout.singles + i..][..layout.shape.singles - i].fill(NONE);
-        if layout.shape.singles > start {
-            passes.push(start..layout.shape.singles);
-        }
+        let most = self.segments / segments.max(1);
+        passes.extend((0..singles).step_by(most).map(|start| start..singles.min(start + most)));
     }
 
     fn write_tiles(&self, batch: &StepBatch, layout: &Layout, out: &mut [i32]) {

@@ -1,16 +1,18 @@
 //! The kernels of a step, found once.
 
-use super::attention::{SINGLES_SHARED, TILES_SHARED};
-use super::driver::{Device, Function};
+use super::attention::{TILES_SHARED, singles_shared};
+use super::driver::Function;
 use super::error::CudaError;
 use super::gemm::Products;
+use super::gpu::Gpu;
 use super::images::Images;
-use std::sync::Arc;
+use std::path::Path;
 
 /// Every kernel by what it does. The images must outlive them.
 #[derive(Debug)]
 pub(super) struct Kernels {
     pub pack_rows: Function,
+    pub feed: Function,
     pub embed: Function,
     pub rms_norm: Function,
     pub heads: Function,
@@ -24,20 +26,22 @@ pub(super) struct Kernels {
 }
 
 impl Kernels {
-    pub fn load(device: &Arc<Device>, processors: usize) -> Result<Self, CudaError> {
-        let images = Images::load(device)?;
+    pub fn load(gpu: &Gpu, folder: Option<&Path>) -> Result<Self, CudaError> {
+        let images = Images::load(gpu.device(), folder)?;
         let find = |name| images.kernel(name, 0);
         Ok(Self {
             pack_rows: find(c"gb_pack_rows")?,
+            feed: find(c"gb_feed")?,
             embed: find(c"gb_embed")?,
             rms_norm: find(c"gb_rms_norm")?,
             heads: find(c"gb_heads")?,
-            attend_decode: images.kernel(c"gb_attend_decode", SINGLES_SHARED)?,
+            attend_decode: images
+                .kernel(c"gb_attend_decode", singles_shared(gpu.block_shared()))?,
             attend_combine: find(c"gb_attend_combine")?,
             attend_prefill: images.kernel(c"gb_attend_prefill", TILES_SHARED)?,
             sample_groups: find(c"gb_sample_groups")?,
             sample_rows: find(c"gb_sample_rows")?,
-            products: Products::find(&images, processors)?,
+            products: Products::find(&images, gpu)?,
             _images: images,
         })
     }

@@ -32,14 +32,17 @@ use crate::runner::{Backend, BackendError, Limits, Parts, RowSink, StepBatch, St
 use crate::types::{KvMemory, KvRegion};
 use forward::Forward;
 use memory::Memory;
+use std::path::PathBuf;
 use std::sync::Arc;
 use step::Steps;
 
 /// How the backend runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// Every kernel is started by itself: no CUDA graphs.
     pub eager: bool,
+    /// A folder with compiled kernels; `None`: see [`KERNELS_VARIABLE`].
+    pub kernels: Option<PathBuf>,
 }
 
 /// The model on a GPU.
@@ -70,11 +73,11 @@ impl CudaBackend {
         check(dims, &limits)?;
         let device = gpu.device();
         device.bind()?;
-        let kernels = kernels::Kernels::load(device, gpu.processors())?;
+        let kernels = kernels::Kernels::load(gpu, options.kernels.as_deref())?;
         let memory = Memory::take(device, dims, &limits)?;
         let forward = memory.forward(gpu, dims, &limits, kernels);
         let mut backend = Self {
-            steps: Steps::new(device, dims, &limits, &forward.work, options)?,
+            steps: Steps::new(device, dims, &limits, &forward.work, options.eager)?,
             gpu: gpu.clone(),
             limits,
             forward,
@@ -126,7 +129,10 @@ fn check(dims: &Dims, limits: &Limits) -> Result<(), CudaError> {
         "num_attention_heads is not up to 16 times num_key_value_heads",
     )?;
     shape(dims.vocab == limits.vocab_size, "vocab_size differs from the limits'")?;
-    shape(dims.vocab < 1 << 18, "vocab_size is over 262,143")?;
+    shape(
+        dims.vocab < 1 << 18 && dims.vocab.is_multiple_of(16),
+        "vocab_size is not a multiple of 16 below 262,144",
+    )?;
     shape(
         [16, 32, 64].contains(&limits.block_size),
         "the block size is not 16, 32 or 64 (--block-size)",
@@ -141,6 +147,10 @@ fn failed(failure: impl std::fmt::Display) -> BackendError {
 impl Backend for CudaBackend {
     fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    fn runs_ahead(&self) -> bool {
+        true
     }
 
     fn submit(&mut self, batch: &StepBatch) -> Result<(), BackendError> {

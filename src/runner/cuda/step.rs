@@ -1,6 +1,5 @@
 //! One step after the other: asked for in `submit`, handed out in `collect`.
 
-use super::Options;
 use super::driver::{Device, Event, Failure, Graph, Pinned, Stream};
 use super::forward::Forward;
 use super::input::{Layout, Parts, Planner, Shape};
@@ -19,31 +18,54 @@ const BUCKET_STEP: usize = 8;
 /// The largest bucket: a longer step takes so long that starting its kernels one by one is hidden.
 const LARGEST_BUCKET: usize = 512;
 
+/// Steps that may be under way: one, and one ahead.
+const UNDER_WAY: usize = 2;
+
 /// What is needed to run steps; nothing of it grows but the graphs.
 pub(super) struct Steps {
     planner: Planner,
     width: usize,
     stream: Stream,
-    input: Pinned<i32>,
-    /// Sampled tokens of the rows that are handed out together.
-    sampled: Pinned<i32>,
+    /// Used in turns.
+    slots: [Slot; UNDER_WAY],
+    /// The slot of the next step, and how many steps before it were not collected.
+    next: usize,
+    under_way: usize,
     /// The logits of one row.
     logits: Pinned<f32>,
     passes: Vec<Range<usize>>,
-    begin: Event,
-    end: Event,
-    /// By bucket.
     graphs: HashMap<Shape, Graph>,
-    current: Current,
     logit_rows: usize,
     vocab: usize,
 }
 
-/// The step that was submitted.
-struct Current {
+/// What one step has to itself until it is collected.
+struct Slot {
+    input: Pinned<i32>,
+    /// Sampled tokens of the rows that are handed out together.
+    sampled: Pinned<i32>,
     parts: Option<Parts>,
     /// Of each wanted row: its logits are wanted.
     needs_logits: Vec<bool>,
+    /// Around the kernels.
+    begin: Event,
+    end: Event,
+    /// The tokens are here.
+    done: Event,
+}
+
+impl Slot {
+    fn new(device: &Arc<Device>, limits: &Limits, work: &Workspace) -> Result<Self, Failure> {
+        Ok(Self {
+            input: Pinned::new(device, work.input.len)?,
+            sampled: Pinned::new(device, work.logit_rows)?,
+            parts: None,
+            needs_logits: Vec::with_capacity(limits.max_tokens),
+            begin: Event::new(device)?,
+            end: Event::new(device)?,
+            done: Event::new(device)?,
+        })
+    }
 }
 
 impl Steps {
@@ -52,9 +74,9 @@ impl Steps {
         dims: &Dims,
         limits: &Limits,
         work: &Workspace,
-        options: Options,
+        eager: bool,
     ) -> Result<Self, Failure> {
-        let buckets = match options.eager {
+        let buckets = match eager {
             true => Vec::new(),
             false => buckets(limits.max_seqs.min(limits.max_tokens)),
         };
@@ -67,14 +89,12 @@ impl Steps {
             },
             width: limits.max_blocks_per_seq,
             stream: Stream::new(device)?,
-            input: Pinned::new(device, work.input.len)?,
-            sampled: Pinned::new(device, work.logit_rows)?,
+            slots: [Slot::new(device, limits, work)?, Slot::new(device, limits, work)?],
+            next: 0,
+            under_way: 0,
             logits: Pinned::new(device, dims.vocab)?,
             passes: Vec::with_capacity(limits.max_seqs),
-            begin: Event::new(device)?,
-            end: Event::new(device)?,
             graphs: HashMap::new(),
-            current: Current { parts: None, needs_logits: Vec::with_capacity(limits.max_tokens) },
             logit_rows: work.logit_rows,
             vocab: dims.vocab,
         })
@@ -83,16 +103,21 @@ impl Steps {
     /// Asks the device for all layers of `batch` and for its first wanted rows. `batch` was
     /// checked.
     pub fn submit(&mut self, forward: &Forward, batch: &StepBatch) -> Result<(), Failure> {
-        self.current.parts = None;
+        assert!(self.under_way < UNDER_WAY, "steps are collected before others are submitted");
         let (shape, padded) = self.planner.shape(batch);
         let layout = Layout::new(shape, self.width);
-        self.planner.write(batch, &layout, &mut self.input, &mut self.passes);
-        self.current.needs_logits.clear();
-        self.current.needs_logits.extend(batch.rows.iter().map(|row| row.draw.is_none()));
         let parts = layout.parts(forward.work.input);
-        self.begin.record(&self.stream)?;
-        // SAFETY: `collect` waits for the step before the next one writes its input.
-        unsafe { self.stream.upload(&self.input, layout.len(), forward.work.input)? };
+        let slot = &mut self.slots[self.next];
+        self.planner.write(batch, &layout, &mut slot.input, &mut self.passes);
+        slot.needs_logits.clear();
+        slot.needs_logits.extend(batch.rows.iter().map(|row| row.draw.is_none()));
+        slot.parts = Some(parts);
+        slot.begin.record(&self.stream)?;
+        // SAFETY: the slot is not written again before the step was waited for.
+        unsafe { self.stream.upload(&slot.input, layout.len(), forward.work.input)? };
+        if !batch.feed.is_empty() {
+            forward.feed(&self.stream, batch.num_tokens(), &parts)?;
+        }
         if padded {
             self.replay(forward, shape, &parts)?;
         } else {
@@ -100,8 +125,14 @@ impl Steps {
             let first = 0..shape.wanted.min(self.logit_rows);
             forward.head(&self.stream, &parts, first)?;
         }
-        self.end.record(&self.stream)?;
-        self.current.parts = Some(parts);
+        let slot = &mut self.slots[self.next];
+        let first = batch.rows.len().min(self.logit_rows);
+        slot.end.record(&self.stream)?;
+        // SAFETY: waited for before it is looked at.
+        unsafe { self.stream.download(forward.work.sampled.part(0, first), &mut slot.sampled, 0)? };
+        slot.done.record(&self.stream)?;
+        self.next = (self.next + 1) % UNDER_WAY;
+        self.under_way += 1;
         Ok(())
     }
 
@@ -123,48 +154,67 @@ impl Steps {
         self.graphs.clear();
     }
 
-    /// Waits for the step and hands its results to `sink`. Gives the time on the device.
+    /// Waits for the oldest step under way and hands its results to `sink`. Gives the time on the
+    /// device.
     pub fn collect(
         &mut self,
         forward: &Forward,
         sink: &mut dyn RowSink,
     ) -> Result<Duration, Failure> {
-        let Some(parts) = self.current.parts.take() else { return Ok(Duration::ZERO) };
-        let rows = self.current.needs_logits.len();
-        let mut device = Duration::ZERO;
-        for start in (0..rows.max(1)).step_by(self.logit_rows) {
+        if self.under_way == 0 {
+            return Ok(Duration::ZERO);
+        }
+        let at = (self.next + UNDER_WAY - self.under_way) % UNDER_WAY;
+        self.under_way -= 1;
+        let slot = &mut self.slots[at];
+        slot.done.wait()?;
+        let mut device = slot.end.since(&slot.begin)?;
+        let (rows, parts) = (slot.needs_logits.len(), slot.parts.take().expect("submitted"));
+        self.hand_out(forward, at, 0..rows.min(self.logit_rows), sink)?;
+        for start in (self.logit_rows..rows).step_by(self.logit_rows) {
+            sink.progress();
             let group = start..rows.min(start + self.logit_rows);
-            if start > 0 {
-                sink.progress();
-                self.begin.record(&self.stream)?;
-                forward.head(&self.stream, &parts, group.clone())?;
-                self.end.record(&self.stream)?;
-            }
-            self.hand_out(forward, group, sink)?;
-            device += self.end.since(&self.begin)?;
+            device += self.more(forward, at, &parts, group.clone())?;
+            self.hand_out(forward, at, group, sink)?;
         }
         Ok(device)
     }
 
-    /// Hands out wanted rows `group`, whose logits are the first ones on the device.
+    /// Computes wanted rows `group` of the step in slot `at`, which is the last one submitted.
+    fn more(
+        &mut self,
+        forward: &Forward,
+        at: usize,
+        parts: &Parts,
+        group: Range<usize>,
+    ) -> Result<Duration, Failure> {
+        let slot = &mut self.slots[at];
+        slot.begin.record(&self.stream)?;
+        forward.head(&self.stream, parts, group.clone())?;
+        slot.end.record(&self.stream)?;
+        let sampled = forward.work.sampled.part(0, group.len());
+        // SAFETY: waited for before it is looked at.
+        unsafe { self.stream.download(sampled, &mut slot.sampled, 0)? };
+        self.stream.wait()?;
+        slot.end.since(&slot.begin)
+    }
+
+    /// Hands out wanted rows `group` of the step in slot `at`, whose tokens are here and whose
+    /// logits are the first ones on the device.
     fn hand_out(
         &mut self,
         forward: &Forward,
+        at: usize,
         group: Range<usize>,
         sink: &mut dyn RowSink,
     ) -> Result<(), Failure> {
-        let work = &forward.work;
-        // SAFETY: waited for before it is looked at.
-        unsafe {
-            self.stream.download(work.sampled.part(0, group.len()), &mut self.sampled, 0)?;
-        }
-        self.stream.wait()?;
         for (i, row) in group.enumerate() {
-            if !self.current.needs_logits[row] {
-                sink.sampled(row, self.sampled[i] as Token);
+            let slot = &self.slots[at];
+            if !slot.needs_logits[row] {
+                sink.sampled(row, slot.sampled[i] as Token);
                 continue;
             }
-            let logits = work.logits.part(i * self.vocab, self.vocab);
+            let logits = forward.work.logits.part(i * self.vocab, self.vocab);
             // SAFETY: waited for before it is looked at.
             unsafe { self.stream.download(logits, &mut self.logits, 0)? };
             self.stream.wait()?;

@@ -20,6 +20,9 @@ const READERS: usize = 4;
 /// Elements of a buffer, unless 16 rows need more.
 const BUFFER_LEN: usize = 4 << 20;
 
+/// Threads of a block that packs, each with a pair of elements.
+const PACK_THREADS: u32 = 256;
+
 /// A tensor and where it goes: its row `r` becomes output `r / unit * stride + r % unit + offset`
 /// of a packed matrix.
 struct Matrix {
@@ -151,7 +154,8 @@ fn pack(
     // packed are inside the matrix.
     unsafe {
         stream.upload(&buffer.host, rows * k, buffer.staged)?;
-        let grid = Launch { grid: [rows as u32, 1, 1], block: 256, shared: 0 };
+        let blocks = (rows * k / 2).div_ceil(PACK_THREADS as usize) as u32;
+        let grid = Launch { grid: [blocks, 1, 1], block: PACK_THREADS, shared: 0 };
         let (to, from) = (matrix.to, buffer.staged);
         launch!(kernels.pack_rows, stream, grid, to, from, rows, k, unit, stride, offset)
     }

@@ -59,9 +59,8 @@ impl Workspace {
         let logit_rows = rows.min(limits.max_seqs);
         let heads = dims.heads * dims.head_dim;
         let context = limits.max_blocks_per_seq * limits.block_size;
-        let segments = SEGMENTS
-            .min(limits.max_seqs * context.div_ceil(SEGMENT))
-            .max(context.div_ceil(SEGMENT));
+        let longest = context.div_ceil(SEGMENT).next_power_of_two();
+        let segments = SEGMENTS.min(limits.max_seqs * longest).max(longest);
         Self {
             x: plan.take(rows * dims.hidden),
             normed: plan.take(rows * dims.hidden),

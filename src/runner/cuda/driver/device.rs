@@ -52,6 +52,8 @@ pub struct Device {
     pub driver: i32,
     /// Streaming multiprocessors.
     pub processors: u32,
+    /// Bytes of shared memory that a block may have.
+    pub block_shared: u32,
 }
 
 // SAFETY: the driver's handles may be used by any thread.
@@ -94,12 +96,14 @@ impl Device {
         }
         let processors =
             attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as u32;
+        let shared = Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
+        let block_shared = attribute(device, shared)? as u32;
         let mut context = std::ptr::null_mut();
         // SAFETY: `device` is one; released in `drop`.
         ok("cuDevicePrimaryCtxRetain", unsafe {
             sys::cuDevicePrimaryCtxRetain(&raw mut context, device)
         })?;
-        let device = Self { context, device, name, capability, driver, processors };
+        let device = Self { context, device, name, capability, driver, processors, block_shared };
         device.bind()?;
         Ok(Arc::new(device))
     }

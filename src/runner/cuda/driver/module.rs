@@ -81,6 +81,21 @@ pub struct Launch {
 }
 
 impl Function {
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// How many blocks of `block` threads and `shared` bytes a multiprocessor holds at once.
+    pub fn resident(&self, block: u32, shared: usize) -> Result<usize, Failure> {
+        let mut blocks = 0;
+        // SAFETY: a function of ours and a place for the result.
+        ok(self.name, unsafe {
+            let (raw, block) = (self.raw, block as i32);
+            sys::cuOccupancyMaxActiveBlocksPerMultiprocessor(&raw mut blocks, raw, block, shared)
+        })?;
+        Ok(blocks as usize)
+    }
+
     /// Asks `stream` to run it.
     ///
     /// # Safety

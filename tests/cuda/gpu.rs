@@ -1,0 +1,73 @@
+//! The device that the tests run on, and backends on it.
+
+use crate::cpu_support::{Tensors, small};
+use crate::emulator;
+use glassbox::model::{Dims, Weights};
+use glassbox::runner::Limits;
+use glassbox::runner::cuda::{CudaBackend, Gpu, Options};
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// Whether the kernels run on a GPU.
+pub fn on_gpu() -> bool {
+    std::env::var_os("GLASSBOX_TEST_GPU").is_some_and(|value| value == "1")
+}
+
+/// The library whose device is the emulator; built once, and loaded in place of the driver's.
+pub fn library() -> &'static (PathBuf, libloading::Library) {
+    static LIBRARY: OnceLock<(PathBuf, libloading::Library)> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
+        let path = emulator::build(&kernels, &[]);
+        // SAFETY: our own library; what it does when it is loaded asks nothing of us.
+        let library = unsafe { libloading::Library::new(&path) };
+        (path, library.expect("the library that was built"))
+    })
+}
+
+/// A folder with what stands for compiled kernels.
+pub fn images() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("images");
+        std::fs::create_dir_all(&folder).expect("the target folder can be written");
+        std::fs::write(folder.join("emulated.fatbin"), b"emulated\0").expect("a file");
+        folder
+    })
+}
+
+/// Makes the emulated device do what GLASSBOX_FAKE_CUDA would make it do.
+pub fn configure(words: &str) {
+    let words = CString::new(words).expect("no zeros");
+    // SAFETY: the function has this type in kernels/emu/driver/control.cc.
+    unsafe {
+        let set = library().1.get::<unsafe extern "C" fn(*const i8)>("gb_fake_configure");
+        set.expect("the driver's function")(words.as_ptr().cast());
+    }
+}
+
+pub fn open() -> Gpu {
+    if !on_gpu() {
+        library();
+    }
+    Gpu::open().expect("a device")
+}
+
+pub fn options(eager: bool) -> Options {
+    Options { eager, kernels: (!on_gpu()).then(|| images().to_owned()) }
+}
+
+/// A small model of a shape that the kernels know.
+pub fn dims() -> Dims {
+    Dims { hidden: 256, head_dim: 128, intermediate: 384, vocab: 128, ..small() }
+}
+
+pub fn backend(dims: &Dims, weights: &dyn Weights, limits: Limits, eager: bool) -> CudaBackend {
+    CudaBackend::new(&open(), dims, weights, limits, options(eager)).expect("a backend")
+}
+
+/// A backend with random weights.
+pub fn random(dims: &Dims, limits: Limits, eager: bool) -> CudaBackend {
+    backend(dims, &Tensors::random(dims, 11), limits, eager)
+}

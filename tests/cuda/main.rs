@@ -1,0 +1,14 @@
+//! The CUDA backend, whole: on a `libcuda.so` whose device is the emulator of `kernels/emu`, or
+//! with GLASSBOX_TEST_GPU=1 and the feature `cuda` on a GPU.
+
+#[path = "../cpu_support/mod.rs"]
+mod cpu_support;
+#[path = "../kernels/emulator.rs"]
+mod emulator;
+mod failures;
+mod gpu;
+mod invariance;
+mod same;
+mod sampling;
+mod serve;
+mod sleep;

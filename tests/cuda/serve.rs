@@ -1,0 +1,89 @@
+//! The real program on the device: `glassbox serve --device cuda`.
+
+#[path = "../serve/support.rs"]
+#[allow(dead_code)] // Made for another test crate.
+mod support;
+
+use crate::gpu::{images, library, on_gpu};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::Command;
+use support::{Server, command, spawn, wait_until};
+
+/// A folder in which the dynamic linker finds the emulated driver.
+fn folder() -> PathBuf {
+    let (path, _) = library();
+    let folder = path.with_extension("d");
+    std::fs::create_dir_all(&folder).expect("the target folder can be written");
+    let link = folder.join("libcuda.so");
+    if !link.exists() {
+        // Another test may have been faster.
+        let _ = std::os::unix::fs::symlink(path, &link);
+    }
+    folder
+}
+
+/// The program on the device, which does as `words` say.
+fn serve(args: &[&str], words: &str) -> Command {
+    let mut command = command(args);
+    if !on_gpu() {
+        command.env("LD_LIBRARY_PATH", folder());
+        command.env("GLASSBOX_KERNELS", images()).env("GLASSBOX_FAKE_CUDA", words);
+    }
+    command
+}
+
+const LIMITS: [&str; 6] =
+    ["--max-model-len", "256", "--max-num-batched-tokens", "256", "--max-num-seqs", "4"];
+
+fn ask(server: &Server, question: &str) -> Value {
+    let body = json!({"messages": [{"role": "user", "content": question}], "temperature": 0,
+        "max_tokens": 6, "chat_template_kwargs": {"enable_thinking": false}});
+    let reply = server.post("/v1/chat/completions", &body);
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    reply.json()["choices"][0]["message"]["content"].clone()
+}
+
+#[test]
+fn it_says_what_the_cpu_says() {
+    let gpu = spawn(serve(&[&LIMITS[..], &["--device", "cuda"]].concat(), ""));
+    let cpu = spawn(serve(&[&LIMITS[..], &["--device", "cpu"]].concat(), ""));
+    let questions = ["What is the capital of France?", "Who are you?"];
+    std::thread::scope(|scope| {
+        let asked: Vec<_> =
+            questions.map(|question| scope.spawn(|| ask(&gpu, question))).into_iter().collect();
+        for (asked, question) in asked.into_iter().zip(questions) {
+            assert_eq!(asked.join().expect("an answer"), ask(&cpu, question), "{question}");
+        }
+    });
+}
+
+#[test]
+fn a_device_that_fails_is_told_by_health() {
+    if on_gpu() {
+        return;
+    }
+    let args = [&LIMITS[..], &["--device", "cuda"]].concat();
+    let server = spawn(serve(&args, "fail=cuGraphLaunch:2:700"));
+    assert_eq!(server.get("/health").status, 200);
+    let body = json!({"prompt": [5, 6], "max_tokens": 20, "temperature": 0, "ignore_eos": true});
+    let reply = server.post("/v1/completions", &body);
+    assert_eq!(reply.status, 500, "{}", reply.body);
+    wait_until("the failure is seen", || server.get("/health").status == 503);
+}
+
+#[test]
+fn a_gpu_that_cannot_be_used_is_refused() {
+    let refused = |args: &[&str], words: &str| {
+        let output = serve(args, words).output().expect("the program runs");
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    if !on_gpu() {
+        let said = refused(&["--device", "cuda"], "no_device");
+        assert!(said.contains("--device cuda: there is no GPU. To run on the CPU"), "{said}");
+        // Where a GPU is, but not one that can be used, nothing else is chosen instead.
+        let said = refused(&["--device", "auto"], "driver=12040");
+        assert!(said.contains("--device auto: the NVIDIA driver supports CUDA 12.4"), "{said}");
+    }
+}
