@@ -154,7 +154,9 @@ impl Core {
         }
         let begin = self.clock.now();
         self.take_ahead();
-        self.finish_step(begin).inspect_err(|_| self.fail())
+        self.finish_step(begin).inspect_err(|_| self.fail())?;
+        self.end_pauses();
+        Ok(())
     }
 
     /// The next message that has come.

@@ -222,7 +222,7 @@ impl Core {
 
     /// Completes pauses when nothing moves any more.
     pub(super) fn end_pauses(&mut self) {
-        if self.control.pausing.is_empty() || !self.is_still() {
+        if self.control.pausing.is_empty() || self.ahead.submitted || !self.is_still() {
             return;
         }
         for Pausing { clear_cache, level, reply } in std::mem::take(&mut self.control.pausing) {

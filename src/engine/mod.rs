@@ -17,6 +17,7 @@ mod sampling;
 #[cfg(test)]
 mod simulation;
 mod status;
+mod step;
 #[cfg(test)]
 mod tests;
 mod transfer;

@@ -298,7 +298,7 @@ impl World {
         let (mut core, handle) = Core::new(config, Box::new(backend), clock);
         let mirror = Mirror::default();
         core.tell_kv_events(Box::new(mirror.clone()));
-        let (clients, contents) = (Vec::new(), HashMap::new());
+        let (clients, contents) = Default::default();
         Self { dice, limits, max_model_len, core, handle, device, clients, contents, mirror }
     }
 
@@ -341,11 +341,11 @@ impl World {
                 self.arrive();
             }
             if !self.clients.is_empty() && self.dice.chance(8) {
-                let gone = self.dice.range(0, self.clients.len() - 1);
-                let gone = self.clients.swap_remove(gone);
+                let gone = self.clients.swap_remove(self.dice.range(0, self.clients.len() - 1));
                 gone.account.check(self.handle.clock().now());
             }
             if self.dice.chance(2) {
+                self.core.settle().expect("the device works");
                 let all_free = self.core.kv.pool().num_free() == self.limits.num_blocks;
                 let preempt = self.dice.chance(30);
                 assert_eq!(self.core.reset_prefix_cache(preempt), all_free || preempt);

@@ -27,8 +27,8 @@ pub struct StepBatch {
     pub tokens: Vec<Token>,
     /// `[tokens]`: its position in its sequence.
     pub positions: Vec<u32>,
-    /// `[tokens]` when the step before has not been collected: the index among its wanted rows whose
-    /// sampled token the row is, in the place of `tokens`. Empty when all tokens are known.
+    /// `[tokens]` when the step before has not been collected: which of its wanted rows samples the
+    /// token that stands in the place of `tokens`. Empty when all are known.
     pub feed: Vec<u32>,
     /// `[seqs + 1]`: where each sequence's rows start.
     pub query_start: Vec<u32>,
@@ -94,7 +94,8 @@ impl StepBatch {
         self.rows.extend(wanted.map(|row| SampleRow { row, seq, draw }));
     }
 
-    /// Adds one row at `position`, whose token is what wanted row `from` of the step before samples.
+    /// Adds one row at `position`, whose token is the one that wanted row `from` of the step before
+    /// samples.
     pub fn push_fed(&mut self, from: u32, position: usize, blocks: &[BlockId], draw: Draw) {
         self.push(&[0], position, blocks, 1, Some(draw));
         self.feed.push(from);

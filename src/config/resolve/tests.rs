@@ -67,7 +67,7 @@ fn the_table_is_sound() {
     }
     assert_eq!(
         table::SERVE.flags().filter(|flag| flag.name.starts_with("--glassbox-")).count(),
-        14
+        13
     );
 }
 
