@@ -2,9 +2,28 @@
 
 use super::settings::{ContextRequest, SchedulerSettings};
 
-/// vLLM's defaults for a server on a CPU.
-const DEFAULT_MAX_NUM_SEQS: usize = 128;
-const DEFAULT_MAX_NUM_BATCHED_TOKENS: usize = 2048;
+const GIB: u64 = 1 << 30;
+
+/// What a step may hold when nobody said: vLLM's defaults for a server, by what it runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepDefaults {
+    pub seqs: usize,
+    pub tokens: usize,
+}
+
+impl StepDefaults {
+    pub const CPU: Self = Self { seqs: 128, tokens: 2048 };
+
+    /// For a GPU with so many bytes of memory.
+    pub fn of_gpu(name: &str, bytes: u64) -> Self {
+        let is_a100 = name.to_lowercase().contains("a100");
+        match bytes {
+            bytes if bytes >= 160 * GIB => Self { seqs: 1024, tokens: 16384 },
+            bytes if bytes >= 70 * GIB && !is_a100 => Self { seqs: 1024, tokens: 8192 },
+            _ => Self { seqs: 256, tokens: 2048 },
+        }
+    }
+}
 
 /// What one step may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +60,15 @@ impl SchedulerSettings {
     ///
     /// # Errors
     /// One sentence, when the settings contradict each other.
-    pub fn step_limits(&self, max_model_len: usize) -> Result<StepLimits, String> {
+    pub fn step_limits(
+        &self,
+        max_model_len: usize,
+        defaults: StepDefaults,
+    ) -> Result<StepLimits, String> {
         let factor = if self.favors_throughput { 2 } else { 1 };
-        let seqs = self.max_num_seqs.unwrap_or(factor * DEFAULT_MAX_NUM_SEQS);
+        let seqs = self.max_num_seqs.unwrap_or(factor * defaults.seqs);
         let tokens = self.max_num_batched_tokens.unwrap_or_else(|| {
-            let usual = factor * DEFAULT_MAX_NUM_BATCHED_TOKENS;
+            let usual = factor * defaults.tokens;
             let usual = if self.chunked_prefill { usual } else { usual.max(max_model_len) };
             usual.min(seqs.saturating_mul(max_model_len))
         });
@@ -109,7 +132,7 @@ mod tests {
     }
 
     fn limits(settings: SchedulerSettings, max_model_len: usize) -> Result<(usize, usize), String> {
-        let limits = settings.step_limits(max_model_len)?;
+        let limits = settings.step_limits(max_model_len, StepDefaults::CPU)?;
         Ok((limits.max_num_seqs, limits.max_num_batched_tokens))
     }
 
@@ -128,17 +151,31 @@ mod tests {
     }
 
     #[test]
+    fn a_gpu_has_defaults_of_its_own() {
+        for (name, gib, wanted) in [
+            ("NVIDIA B200", 180, (1024, 16384)),
+            ("NVIDIA H200", 139, (1024, 8192)),
+            ("NVIDIA A100-SXM4-80GB", 80, (256, 2048)),
+            ("NVIDIA L4", 22, (256, 2048)),
+        ] {
+            let defaults = StepDefaults::of_gpu(name, gib * GIB);
+            let limits = settings(None, None).step_limits(40960, defaults).expect("good limits");
+            assert_eq!((limits.max_num_seqs, limits.max_num_batched_tokens), wanted, "{name}");
+        }
+    }
+
+    #[test]
     fn fewer_may_be_let_in_than_there_is_memory_for() {
         let fewer = SchedulerSettings {
             max_num_active_seqs: Some(3),
             max_num_scheduled_tokens: Some(100),
             ..settings(Some(4), None)
         };
-        let limits = fewer.step_limits(4096).expect("good limits");
+        let limits = fewer.step_limits(4096, StepDefaults::CPU).expect("good limits");
         assert_eq!((limits.max_num_seqs, limits.max_num_active_seqs), (4, 3));
         assert_eq!((limits.max_num_batched_tokens, limits.max_num_scheduled_tokens), (2048, 100));
         let more = SchedulerSettings { max_num_active_seqs: Some(5), ..fewer };
-        let error = more.step_limits(4096).expect_err("too many");
+        let error = more.step_limits(4096, StepDefaults::CPU).expect_err("too many");
         assert_eq!(error, "max_num_active_seqs (5) cannot be greater than max_num_seqs (4).");
     }
 

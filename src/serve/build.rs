@@ -76,10 +76,10 @@ pub fn size(settings: &Settings, model: &Model) -> Result<Sizes, String> {
     let dims = &model.config.dims;
     let context = max_model_len(settings.model.context, model.config.max_model_len)?;
     log::info!("Using max model len {context}");
-    let step = settings.scheduler.step_limits(context)?;
+    let device = Device::open(settings)?;
+    let step = settings.scheduler.step_limits(context, device.step_defaults()?)?;
     let cache = &settings.cache;
     let mut limits = limits(settings, model, &step, context, 0);
-    let device = Device::open(settings)?;
     let fixed = parts(&device, settings, dims, &limits);
     let request = KvRequest {
         memory: memory_request(&device, settings),

@@ -1,5 +1,6 @@
 //! What runs the model, as `--device` asks for it.
 
+use crate::config::limits::StepDefaults;
 use crate::config::{DeviceChoice, DeviceMemory, Settings};
 use crate::runner::cuda::{self, Gpu, Missing};
 
@@ -65,6 +66,20 @@ impl Device {
         match self {
             Self::Cpu | Self::Sim => "cpu",
             Self::Cuda(_) => "cuda",
+        }
+    }
+
+    /// What a step may hold when nobody said.
+    ///
+    /// # Errors
+    /// One sentence, when the device does not say what it is.
+    pub fn step_defaults(&self) -> Result<StepDefaults, String> {
+        match self {
+            Self::Cpu | Self::Sim => Ok(StepDefaults::CPU),
+            Self::Cuda(gpu) => {
+                let (_, total) = gpu.memory().map_err(|error| error.to_string())?;
+                Ok(StepDefaults::of_gpu(gpu.name(), total))
+            }
         }
     }
 

@@ -17,6 +17,10 @@ impl Gpu {
         Device::open().map(Self)
     }
 
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
     /// Bytes that are free and bytes that there are.
     ///
     /// # Errors
