@@ -89,7 +89,12 @@ impl Core {
         pulling.stage = Stage::Meeting(pull);
         match self.peers.get(&engine_id).and_then(Peer::id) {
             Some(_) => self.read(id),
-            None => self.get_to_know(&engine_id),
+            None => {
+                // Where this request was told to go, whatever others were told since.
+                let (remote, now) = (pulling.remote.clone(), self.parts.clock.now());
+                self.peer(&remote, now);
+                self.get_to_know(&engine_id);
+            }
         }
     }
 
@@ -142,7 +147,7 @@ impl Core {
             }
             Err(reason) => {
                 self.parts.stats.failed_transfer();
-                self.lose(engine_id, &format!("no handshake with {engine_id}: {reason}"));
+                self.not_met(engine_id, &format!("no handshake with {engine_id}: {reason}"));
             }
         }
     }
@@ -221,11 +226,7 @@ impl Core {
 
     /// The peer of some blocks, which may be new.
     pub(super) fn peer(&mut self, remote: &RemoteBlocks, now: Moment) -> &mut Peer {
-        let address = Address {
-            engine_id: remote.engine_id.clone(),
-            host: remote.host.clone(),
-            port: remote.port,
-        };
+        let address = Address::of(remote);
         let peer = self.peers.entry(remote.engine_id.clone());
         let peer = peer.or_insert_with(|| Peer::new(address.clone(), now));
         // It may have moved. What is known stays good for as long as it works.
@@ -238,7 +239,7 @@ impl Core {
     pub(super) fn get_to_know(&mut self, engine_id: &str) {
         let peer = self.peers.get_mut(engine_id).expect("the peer is listed");
         if matches!(peer.state, State::Unknown) {
-            peer.state = State::Meeting;
+            peer.state = State::Meeting(peer.address.clone());
             (self.parts.meet)(&peer.address);
         }
     }
@@ -255,7 +256,7 @@ impl Core {
             let is_old = now.since(peer.used) > ttl;
             let is_needed = **engine_id == *met || !peer.awaited.is_empty();
             let stays =
-                is_needed || !(is_replaced || is_old) || matches!(peer.state, State::Meeting);
+                is_needed || !(is_replaced || is_old) || matches!(peer.state, State::Meeting(_));
             if let Some(id) = peer.id().filter(|_| !stays) {
                 transport.disconnect(id);
             }

@@ -8,6 +8,8 @@ mod parts;
 mod peer;
 mod pull;
 mod talk;
+#[cfg(test)]
+mod tests;
 mod thread;
 
 pub use core::Core;

@@ -1,7 +1,7 @@
 //! A server whose KV is pulled: where it is, whether it is known, and what it still wants to hear.
 
 use crate::transfer::transport::PeerId;
-use crate::types::{KvRegion, Moment, RequestId};
+use crate::types::{KvRegion, Moment, RemoteBlocks, RequestId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,6 +11,14 @@ pub struct Address {
     pub engine_id: Arc<str>,
     pub host: Arc<str>,
     pub port: u16,
+}
+
+impl Address {
+    /// Where the engine of these blocks is, as the request was told.
+    pub fn of(remote: &RemoteBlocks) -> Self {
+        let RemoteBlocks { engine_id, host, port, .. } = remote;
+        Self { engine_id: engine_id.clone(), host: host.clone(), port: *port }
+    }
 }
 
 /// What a handshake gave, checked.
@@ -28,8 +36,8 @@ pub struct Met {
 pub enum State {
     /// Nobody asked yet, or it was lost.
     Unknown,
-    /// A handshake is under way.
-    Meeting,
+    /// A handshake is under way, where somebody said that it can be met.
+    Meeting(Address),
     Known {
         id: PeerId,
         num_blocks: usize,
@@ -68,7 +76,7 @@ impl Peer {
     pub fn id(&self) -> Option<PeerId> {
         match self.state {
             State::Known { id, .. } => Some(id),
-            State::Unknown | State::Meeting => None,
+            State::Unknown | State::Meeting(_) => None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The connector and its peers: heartbeats, farewells, and peers that are lost.
 
 use super::core::Core;
-use super::peer::{State, done};
+use super::peer::{Address, State, done};
 use super::pull::Stage;
 use crate::types::{Moment, RemoteBlocks, RequestId};
 use std::sync::Arc;
@@ -67,6 +67,44 @@ impl Core {
                 self.parts.transport.cancel(*read);
             }
         }
+    }
+
+    /// A handshake failed. Who waits for the peer where it was tried fails; who was told of another
+    /// address has it tried there: one request with a wrong address must not fail the others.
+    pub(super) fn not_met(&mut self, engine_id: &Arc<str>, reason: &str) {
+        let Some(State::Meeting(tried)) = self.peers.get(engine_id).map(|peer| &peer.state) else {
+            return self.lose(engine_id, reason);
+        };
+        let tried = tried.clone();
+        let (there, elsewhere) = self.waiting(engine_id, &tried);
+        let Some(next) = elsewhere else { return self.lose(engine_id, reason) };
+        log::warn!("peer {engine_id} at {}:{}: {reason}", tried.host, tried.port);
+        for id in there {
+            self.end(id, Err(reason.to_owned()));
+        }
+        let peer = self.peers.get_mut(engine_id).expect("somebody waits for it");
+        (peer.address, peer.state) = (next, State::Unknown);
+        self.get_to_know(engine_id);
+    }
+
+    /// Those that have blocks and wait for the peer at the address `tried`, and another address of
+    /// one that does.
+    fn waiting(&self, engine_id: &str, tried: &Address) -> (Vec<RequestId>, Option<Address>) {
+        let (mut there, mut elsewhere) = (Vec::new(), None);
+        for id in self.peers[engine_id].awaited.keys() {
+            let Some(pulling) = self.pulls.get(id) else { continue };
+            // One without blocks may wait for long, and tries its own address when it has some.
+            if !matches!(pulling.stage, Stage::Meeting(_)) {
+                continue;
+            }
+            let address = Address::of(&pulling.remote);
+            if address == *tried {
+                there.push(*id);
+            } else {
+                elsewhere.get_or_insert(address);
+            }
+        }
+        (there, elsewhere)
     }
 
     /// A peer is gone or was never there: what waits for it fails, and the next to want it meets it
