@@ -4,6 +4,7 @@
 
 mod cpu_support;
 
+use cpu_support::schedule::{Sequence, random_schedule};
 use cpu_support::*;
 use glassbox::model::Dims;
 use glassbox::runner::cpu::{CpuBackend, Isa};
@@ -15,14 +16,6 @@ const BLOCK: usize = 16;
 const BLOCKS: usize = 24;
 /// A token whose embedding is NaN, to fill blocks with.
 const POISON: Token = 99;
-
-/// A sequence on its way.
-struct Sequence {
-    tokens: Vec<Token>,
-    done: usize,
-    blocks: Vec<BlockId>,
-    logits: Vec<Vec<f32>>,
-}
 
 fn limits_for(dims: &Dims, max_tokens: usize) -> Limits {
     Limits { num_blocks: 3 * BLOCKS, ..limits(dims, max_tokens, BLOCK, BLOCKS) }
@@ -55,34 +48,6 @@ fn poison(backend: &mut CpuBackend) {
     }
 }
 
-/// Random steps until all sequences are done: any subset of them, any number of tokens each.
-fn random_schedule(backend: &mut CpuBackend, seqs: &mut [Sequence], random: &mut Random) {
-    let limits = *backend.limits();
-    let mut free: Vec<BlockId> = (0..limits.num_blocks as BlockId).collect();
-    let mut batch = StepBatch::new(&limits);
-    while seqs.iter().any(|seq| seq.done < seq.tokens.len()) {
-        batch.clear();
-        let mut owners = Vec::new();
-        for (i, seq) in seqs.iter_mut().enumerate() {
-            let left = (seq.tokens.len() - seq.done).min(limits.max_tokens - batch.num_tokens());
-            if left == 0 || random.below(4) == 0 {
-                continue;
-            }
-            // Mostly single tokens, as when decoding.
-            let n = if random.below(2) == 0 { 1 } else { 1 + random.below(left) };
-            while seq.blocks.len() * BLOCK < seq.done + n {
-                seq.blocks.push(free.swap_remove(random.below(free.len())));
-            }
-            batch.push(&seq.tokens[seq.done..seq.done + n], seq.done, &seq.blocks, n, None);
-            seq.done += n;
-            owners.extend(std::iter::repeat_n(i, n));
-        }
-        for (owner, logits) in owners.into_iter().zip(run(backend, &batch)) {
-            seqs[owner].logits.push(logits);
-        }
-    }
-}
-
 fn check(dims: &Dims, isa: Isa, seed: u64) {
     let tensors = tensors(dims);
     let mut random = Random(seed);
@@ -94,15 +59,7 @@ fn check(dims: &Dims, isa: Isa, seed: u64) {
         let limits = limits_for(dims, max_tokens);
         let mut backend = CpuBackend::new(dims, &tensors, limits, threads, Some(isa)).unwrap();
         poison(&mut backend);
-        let mut seqs: Vec<Sequence> = prompts
-            .iter()
-            .map(|tokens| Sequence {
-                tokens: tokens.clone(),
-                done: 0,
-                blocks: vec![],
-                logits: vec![],
-            })
-            .collect();
+        let mut seqs: Vec<Sequence> = prompts.iter().map(|tokens| Sequence::new(tokens)).collect();
         random_schedule(&mut backend, &mut seqs, &mut random);
         for (i, (seq, wanted)) in seqs.iter().zip(&wanted).enumerate() {
             for (position, (found, wanted)) in seq.logits.iter().zip(wanted).enumerate() {

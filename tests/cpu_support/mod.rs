@@ -4,6 +4,7 @@
 #![allow(dead_code)] // Each test binary uses a part.
 
 pub mod reference;
+pub mod schedule;
 
 use glassbox::model::{Dims, WeightError, Weights};
 use glassbox::runner::cpu::Isa;

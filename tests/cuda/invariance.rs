@@ -2,52 +2,17 @@
 //! cut into steps, whatever else is in the batch, wherever its blocks lie, and whether a graph is
 //! replayed or every kernel started by itself.
 
+use crate::cpu_support::schedule::{Sequence, random_schedule};
 use crate::cpu_support::{Random, limits, run, teacher_forced, tokens};
 use crate::gpu::{dims, random};
-use glassbox::runner::{Backend, Limits, StepBatch};
+use glassbox::runner::{Limits, StepBatch};
 use glassbox::types::{BlockId, Token};
 
 const BLOCK: usize = 16;
 const BLOCKS: usize = 12;
 
-/// A sequence on its way.
-struct Sequence {
-    tokens: Vec<Token>,
-    done: usize,
-    blocks: Vec<BlockId>,
-    logits: Vec<Vec<f32>>,
-}
-
 fn bits(logits: &[f32]) -> Vec<u32> {
     logits.iter().map(|x| x.to_bits()).collect()
-}
-
-/// Random steps until all sequences are done; half of them of single tokens alone.
-fn random_schedule(backend: &mut dyn Backend, seqs: &mut [Sequence], random: &mut Random) {
-    let limits = *backend.limits();
-    let mut free: Vec<BlockId> = (0..limits.num_blocks as BlockId).collect();
-    let mut batch = StepBatch::new(&limits);
-    while seqs.iter().any(|seq| seq.done < seq.tokens.len()) {
-        batch.clear();
-        let singles = random.below(2) == 0;
-        let mut owners = Vec::new();
-        for (i, seq) in seqs.iter_mut().enumerate() {
-            let left = (seq.tokens.len() - seq.done).min(limits.max_tokens - batch.num_tokens());
-            if left == 0 || random.below(4) == 0 {
-                continue;
-            }
-            let n = if singles { 1 } else { 1 + random.below(left) };
-            while seq.blocks.len() * BLOCK < seq.done + n {
-                seq.blocks.push(free.swap_remove(random.below(free.len())));
-            }
-            batch.push(&seq.tokens[seq.done..seq.done + n], seq.done, &seq.blocks, n, None);
-            seq.done += n;
-            owners.extend(std::iter::repeat_n(i, n));
-        }
-        for (owner, logits) in owners.into_iter().zip(run(backend, &batch)) {
-            seqs[owner].logits.push(logits);
-        }
-    }
 }
 
 #[test]
@@ -62,13 +27,7 @@ fn random_schedules_give_the_bits_of_one_prefill() {
     let wanted: Vec<_> = prompts.iter().map(|tokens| teacher_forced(&mut alone, tokens)).collect();
     for eager in [true, false] {
         let mut backend = random(&dims, limits, eager);
-        let start = |tokens: &Vec<Token>| Sequence {
-            tokens: tokens.clone(),
-            done: 0,
-            blocks: vec![],
-            logits: vec![],
-        };
-        let mut seqs: Vec<Sequence> = prompts.iter().map(start).collect();
+        let mut seqs: Vec<Sequence> = prompts.iter().map(|tokens| Sequence::new(tokens)).collect();
         random_schedule(&mut backend, &mut seqs, &mut dice);
         for (i, (seq, wanted)) in seqs.iter().zip(&wanted).enumerate() {
             assert_eq!(seq.logits.len(), wanted.len());
