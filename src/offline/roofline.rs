@@ -2,6 +2,7 @@
 
 use super::machine::Machine;
 use crate::model::{Dims, parameters};
+use crate::runner::cuda::Gpu;
 use crate::serve::device::Device;
 use std::fmt;
 
@@ -64,9 +65,42 @@ impl Workload {
     }
 }
 
+/// What the work is held against, the best of each so far.
+enum Limit {
+    Cpu(Box<Machine>),
+    /// Copies are what a GPU's memory is measured with; of products nothing is known.
+    Cuda {
+        gpu: Gpu,
+        bandwidth: f64,
+    },
+}
+
+/// Copies of one measurement.
+const COPIES: usize = 5;
+
+impl Limit {
+    /// Measures once more. A GPU that fails then says so in its next step.
+    fn measure(&mut self) {
+        match self {
+            Self::Cpu(machine) => machine.measure(),
+            Self::Cuda { gpu, bandwidth } => {
+                *bandwidth = bandwidth.max(gpu.copy_rate(COPIES).unwrap_or(0.0));
+            }
+        }
+    }
+
+    /// Bytes a second, and operations a second of products, or NaN.
+    fn rates(&self) -> (f64, f64) {
+        match self {
+            Self::Cpu(machine) => (machine.bandwidth, machine.registers),
+            Self::Cuda { bandwidth, .. } => (*bandwidth, f64::NAN),
+        }
+    }
+}
+
 /// What the machine can do, measured beside the work.
 pub(super) struct Roofline {
-    machine: Option<Machine>,
+    limit: Option<Limit>,
     dims: Dims,
 }
 
@@ -81,27 +115,26 @@ pub(super) struct Share {
 impl Roofline {
     /// Measures once; nothing for a device whose limits it cannot measure.
     pub fn new(device: &Device, dims: &Dims, threads: usize) -> Self {
-        let machine = matches!(device, Device::Cpu).then(|| {
-            let mut machine = Machine::new(threads, has_dot_products());
-            machine.measure();
-            machine
-        });
-        Self { machine, dims: dims.clone() }
+        let mut limit = match device {
+            Device::Cpu => Some(Limit::Cpu(Box::new(Machine::new(threads, has_dot_products())))),
+            Device::Cuda(gpu) => Some(Limit::Cuda { gpu: gpu.clone(), bandwidth: 0.0 }),
+            Device::Sim => None,
+        };
+        if let Some(limit) = &mut limit {
+            limit.measure();
+        }
+        Self { limit, dims: dims.clone() }
     }
 
     /// Measures once more and holds `seconds` of `work` against the best of all measurements.
     pub fn share(&mut self, work: &Workload, seconds: f64) -> Option<Share> {
-        let machine = self.machine.as_mut()?;
-        machine.measure();
-        let memory = work.bytes(&self.dims) / machine.bandwidth;
+        let limit = self.limit.as_mut()?;
+        limit.measure();
+        let (bandwidth, rate) = limit.rates();
+        let memory = work.bytes(&self.dims) / bandwidth;
         // Without a rate of products only memory bounds the time; `max` passes over a NaN.
-        let bound = memory.max(work.operations(&self.dims) / machine.registers);
-        Some(Share {
-            bound,
-            percent: bound / seconds * 100.0,
-            bandwidth: machine.bandwidth,
-            rate: machine.registers,
-        })
+        let bound = memory.max(work.operations(&self.dims) / rate);
+        Some(Share { bound, percent: bound / seconds * 100.0, bandwidth, rate })
     }
 }
 

@@ -8,6 +8,7 @@ mod emulator;
 mod failures;
 mod gpu;
 mod invariance;
+mod probe;
 mod same;
 mod sampling;
 mod serve;

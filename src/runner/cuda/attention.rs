@@ -36,8 +36,10 @@ pub(super) struct Attention {
     scale: f32,
     /// Blocks that share the single rows out.
     blocks: usize,
-    /// Stages that such a block has room for.
+    /// Stages of such a block.
     stages: usize,
+    /// Stages that it has room for.
+    most_stages: usize,
 }
 
 /// Stages of single rows that fit a block's shared memory: two keep it busy, three busier.
@@ -61,7 +63,14 @@ impl Attention {
             scale: std::f32::consts::LOG2_E / (dims.head_dim as f32).sqrt(),
             blocks: gpu.processors(),
             stages: stages(gpu.block_shared()),
+            most_stages: stages(gpu.block_shared()),
         }
+    }
+
+    /// Changes how many segments of keys and values are under way for a block of single rows: two
+    /// at least, and at most as many as it has room for, which is what `None` says.
+    pub fn set_stages(&mut self, stages: Option<usize>) {
+        self.stages = stages.map_or(self.most_stages, |stages| stages.clamp(2, self.most_stages));
     }
 
     /// Q to its buffer, K and V to the pool.

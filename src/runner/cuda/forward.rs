@@ -8,7 +8,8 @@ use super::driver::{Failure, Launch, Span, Stream, launch};
 use super::gemm::{Input, Output};
 use super::input::{Parts, Shape};
 use super::kernels::Kernels;
-use super::weights::{Layer, Model, qkv_outputs};
+use super::probe::Phase;
+use super::weights::{Model, qkv_outputs};
 use super::workspace::{SAMPLE_GROUP, Workspace};
 use crate::model::Dims;
 use half::bf16;
@@ -21,6 +22,9 @@ const FEED_THREADS: u32 = 256;
 const EMBED_THREADS: u32 = 128;
 /// Warps of a block of the first sampling kernel, each of which takes a group of tokens.
 const SAMPLE_WARPS: usize = 8;
+
+/// A product of what is normed: the norm's weights, the matrix, its outputs, and where they go.
+type Normed = (Span<f32>, Span<bf16>, usize, Output);
 
 /// Everything a step works with; all of it lives as long as the backend.
 pub(super) struct Forward {
@@ -44,16 +48,64 @@ impl Forward {
         passes: &[Range<usize>],
     ) -> Result<(), Failure> {
         self.embed(stream, shape.rows, parts.tokens)?;
-        for (layer, kv) in self.model.layers.iter().zip(&self.kv) {
-            self.attend(stream, shape, parts, passes, (layer, *kv))?;
-            self.feed_forward(stream, shape.rows, layer)?;
+        for layer in 0..self.model.layers.len() {
+            for phase in Phase::LAYER {
+                self.phase(phase, layer, stream, shape, parts, passes)?;
+            }
         }
         Ok(())
+    }
+
+    /// Asks for one phase of layer `layer`; the layer says nothing to what comes before and after
+    /// all of them.
+    pub fn phase(
+        &self,
+        phase: Phase,
+        layer: usize,
+        stream: &Stream,
+        shape: &Shape,
+        parts: &Parts,
+        passes: &[Range<usize>],
+    ) -> Result<(), Failure> {
+        let (work, dims, products) = (&self.work, &self.dims, &self.kernels.products);
+        let (rows, of_layer, kv) = (shape.rows, &self.model.layers[layer], self.kv[layer]);
+        let qkv = (of_layer.input_norm, of_layer.qkv, qkv_outputs(dims), Output::Store(work.qkv));
+        let gate_up = (
+            of_layer.post_attention_norm,
+            of_layer.gate_up,
+            2 * dims.intermediate,
+            Output::SwiGlu(work.activated),
+        );
+        let add = |input, matrix, k| {
+            let shape = (rows, dims.hidden, k);
+            products.run(stream, Input::Rows(input), matrix, shape, Output::Add(work.x))
+        };
+        match phase {
+            Phase::Embed => self.embed(stream, rows, parts.tokens),
+            Phase::InputNorm => self.norm_before(stream, rows, qkv),
+            Phase::Qkv => self.multiply(stream, rows, qkv),
+            Phase::Heads => {
+                let around = (work, &self.model, parts);
+                self.attention.heads(stream, &self.kernels, around, (of_layer, kv), rows)
+            }
+            Phase::Attend => self.attend(stream, shape, parts, passes, kv),
+            Phase::O => add(work.attended, of_layer.o, dims.heads * dims.head_dim),
+            Phase::PostAttentionNorm => self.norm_before(stream, rows, gate_up),
+            Phase::GateUp => self.multiply(stream, rows, gate_up),
+            Phase::Down => add(work.activated, of_layer.down, dims.intermediate),
+            Phase::LmHead => self.lm_head(stream, parts, 0..shape.wanted.min(work.logit_rows)),
+            Phase::Sample => self.sample(stream, parts, 0..shape.wanted.min(work.logit_rows)),
+        }
     }
 
     /// Asks for the logits and the sampled tokens of wanted rows `range`, at most as many as
     /// [`Workspace::logit_rows`].
     pub fn head(&self, stream: &Stream, parts: &Parts, range: Range<usize>) -> Result<(), Failure> {
+        self.lm_head(stream, parts, range.clone())?;
+        self.sample(stream, parts, range)
+    }
+
+    fn lm_head(&self, stream: &Stream, parts: &Parts, range: Range<usize>) -> Result<(), Failure> {
         let (work, dims, kernels) = (&self.work, &self.dims, &self.kernels);
         let (count, vocab) = (range.len(), dims.vocab);
         let rows = parts.wanted.part(range.start, count);
@@ -61,7 +113,12 @@ impl Forward {
         let input = Input::Rows(work.last);
         let (matrix, k) = (self.model.lm_head, dims.hidden);
         let output = Output::Store(work.logits);
-        kernels.products.run(stream, input, matrix, (count, vocab, k), output)?;
+        kernels.products.run(stream, input, matrix, (count, vocab, k), output)
+    }
+
+    fn sample(&self, stream: &Stream, parts: &Parts, range: Range<usize>) -> Result<(), Failure> {
+        let (work, kernels) = (&self.work, &self.kernels);
+        let (count, vocab) = (range.len(), self.dims.vocab);
         let groups = vocab.div_ceil(SAMPLE_GROUP).div_ceil(SAMPLE_WARPS);
         let draws = parts.draws.part(range.start * 8, count * 8);
         let none: Option<Span<i32>> = None;
@@ -118,59 +175,50 @@ impl Forward {
         }
     }
 
-    /// Norms the residual stream and multiplies it, in one kernel where there is one.
-    fn norm_and_multiply(
+    /// Norms the residual stream for a product, unless the product does it on the way.
+    fn norm_before(
         &self,
         stream: &Stream,
         rows: usize,
-        weight: Span<f32>,
-        (matrix, outputs): (Span<bf16>, usize),
-        output: Output,
+        (weight, _, outputs, output): Normed,
     ) -> Result<(), Failure> {
-        let (work, hidden, products) = (&self.work, self.dims.hidden, &self.kernels.products);
-        let shape = (rows, outputs, hidden);
-        if products.norms(shape, &output) {
-            let input = Input::Norm { x: work.x, weight, eps: self.dims.rms_eps };
-            return products.run(stream, input, matrix, shape, output);
+        let (work, hidden) = (&self.work, self.dims.hidden);
+        match self.kernels.products.norms((rows, outputs, hidden), &output) {
+            true => Ok(()),
+            false => self.norm(stream, rows, weight, work.normed, None),
         }
-        self.norm(stream, rows, weight, work.normed, None)?;
-        products.run(stream, Input::Rows(work.normed), matrix, shape, output)
     }
 
-    /// The first half of a layer: what is attended to is added to the residual stream.
+    /// The product that [`Forward::norm_before`] is for.
+    fn multiply(
+        &self,
+        stream: &Stream,
+        rows: usize,
+        (weight, matrix, outputs, output): Normed,
+    ) -> Result<(), Failure> {
+        let (work, products) = (&self.work, &self.kernels.products);
+        let shape = (rows, outputs, self.dims.hidden);
+        let input = match products.norms(shape, &output) {
+            true => Input::Norm { x: work.x, weight, eps: self.dims.rms_eps },
+            false => Input::Rows(work.normed),
+        };
+        products.run(stream, input, matrix, shape, output)
+    }
+
+    /// What each row attends to.
     fn attend(
         &self,
         stream: &Stream,
         shape: &Shape,
         parts: &Parts,
         passes: &[Range<usize>],
-        (layer, kv): (&Layer, Span<bf16>),
+        kv: Span<bf16>,
     ) -> Result<(), Failure> {
-        let (work, dims, rows) = (&self.work, &self.dims, shape.rows);
-        let matrix = (layer.qkv, qkv_outputs(dims));
-        self.norm_and_multiply(stream, rows, layer.input_norm, matrix, Output::Store(work.qkv))?;
-        let attention = &self.attention;
-        let around = (work, &self.model, parts);
-        attention.heads(stream, &self.kernels, around, (layer, kv), rows)?;
+        let around = (&self.work, parts);
         for pass in passes {
             let pass = (pass, shape.segments);
-            attention.singles(stream, &self.kernels, (work, parts), kv, pass)?;
+            self.attention.singles(stream, &self.kernels, around, kv, pass)?;
         }
-        attention.tiles(stream, &self.kernels, (work, parts), kv, shape.tiles)?;
-        let heads = dims.heads * dims.head_dim;
-        let input = Input::Rows(work.attended);
-        let product = (rows, dims.hidden, heads);
-        self.kernels.products.run(stream, input, layer.o, product, Output::Add(work.x))
-    }
-
-    /// The second half.
-    fn feed_forward(&self, stream: &Stream, rows: usize, layer: &Layer) -> Result<(), Failure> {
-        let (work, dims) = (&self.work, &self.dims);
-        let matrix = (layer.gate_up, 2 * dims.intermediate);
-        let output = Output::SwiGlu(work.activated);
-        self.norm_and_multiply(stream, rows, layer.post_attention_norm, matrix, output)?;
-        let input = Input::Rows(work.activated);
-        let product = (rows, dims.hidden, dims.intermediate);
-        self.kernels.products.run(stream, input, layer.down, product, Output::Add(work.x))
+        self.attention.tiles(stream, &self.kernels, around, kv, shape.tiles)
     }
 }

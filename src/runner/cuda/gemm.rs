@@ -91,6 +91,8 @@ pub(super) struct Products {
     block_shared: usize,
     /// By kernel, threads of a block and its shared memory.
     resident: RefCell<HashMap<(&'static str, u32, usize), usize>>,
+    /// The tiled kernel that runs, by its place in [`TILED`]; `None`: the one with the least work.
+    pub tile: Option<usize>,
 }
 
 type Names = ([&'static CStr; 3], Option<&'static CStr>, [&'static CStr; 5]);
@@ -146,6 +148,9 @@ impl Family {
 }
 
 impl Products {
+    /// How many tiled kernels there are.
+    pub const TILES: usize = TILED.len();
+
     /// Finds the kernels for a GPU.
     pub fn find(images: &Images, gpu: &Gpu) -> Result<Self, CudaError> {
         let find = |names| Family::find(images, gpu.block_shared(), names);
@@ -156,6 +161,7 @@ impl Products {
             processors: gpu.processors(),
             block_shared: gpu.block_shared(),
             resident: RefCell::default(),
+            tile: None,
         })
     }
 
@@ -207,7 +213,8 @@ impl Products {
             }
             None => {
                 let work = |&i: &usize| TILED[i].work(m, n, self.processors);
-                let i = (0..TILED.len()).min_by_key(work).expect("there are some");
+                let best = (0..TILED.len()).min_by_key(work);
+                let i = self.tile.or(best).expect("there are some");
                 let blocks = TILED[i].blocks(m, n) as u32;
                 let (block, shared) = (TILED[i].threads, TILED[i].shared as u32);
                 (&family.tiled[i], Launch { grid: [blocks, 1, 1], block, shared })

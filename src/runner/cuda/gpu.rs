@@ -1,8 +1,11 @@
 //! The GPU as the rest of the program knows it.
 
-use super::driver::{Device, Missing};
+use super::driver::{Arena, Device, Event, Failure, Missing, Span, Stream};
 use std::fmt;
 use std::sync::Arc;
+
+/// Bytes that are copied to find how fast that is.
+const COPIED: usize = 1 << 30;
 
 /// An opened GPU.
 #[derive(Clone, Debug)]
@@ -28,6 +31,39 @@ impl Gpu {
     pub fn memory(&self) -> Result<(u64, u64), Missing> {
         self.0.bind()?;
         Ok(self.0.memory()?)
+    }
+
+    /// Bytes a second of copies on the device, those that are read and those that are written added
+    /// up: the best of `rounds`, of a part that is far more than caches hold, where there is memory
+    /// for two of them.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    pub fn copy_rate(&self, rounds: usize) -> Result<f64, Missing> {
+        self.0.bind()?;
+        let (free, _) = self.0.memory()?;
+        let len = COPIED.min(free as usize / 4);
+        Ok(self.time_copies(len, rounds)?)
+    }
+
+    fn time_copies(&self, len: usize, rounds: usize) -> Result<f64, Failure> {
+        let arena = Arena::new(&self.0, 2 * len + 512)?;
+        let [from, to]: [Span<u8>; 2] = arena.cut(|plan| [plan.take(len), plan.take(len)]);
+        let stream = Stream::new(&self.0)?;
+        let (begin, end) = (Event::new(&self.0)?, Event::new(&self.0)?);
+        stream.clear(from)?;
+        let mut best = f64::INFINITY;
+        // The first one is not counted: the device wakes up.
+        for round in 0..=rounds {
+            begin.record(&stream)?;
+            stream.copy(from, to)?;
+            end.record(&stream)?;
+            end.wait()?;
+            if round > 0 {
+                best = best.min(end.since(&begin)?.as_secs_f64());
+            }
+        }
+        Ok(2.0 * len as f64 / best)
     }
 
     pub(super) fn device(&self) -> &Arc<Device> {

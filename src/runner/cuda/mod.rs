@@ -16,6 +16,7 @@ mod images;
 mod input;
 mod kernels;
 mod memory;
+mod probe;
 mod step;
 mod upload;
 mod weights;
@@ -26,6 +27,7 @@ pub use error::CudaError;
 pub use gpu::Gpu;
 pub use images::{KERNELS_VARIABLE, are_built_in as are_kernels_built_in};
 pub use memory::CudaMemory;
+pub use probe::{Choices, Phase};
 
 use crate::model::{Dims, Weights};
 use crate::runner::{Backend, BackendError, Limits, Parts, RowSink, StepBatch, StepTiming};

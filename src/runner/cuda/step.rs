@@ -3,6 +3,7 @@
 use super::driver::{Device, Event, Failure, Graph, Pinned, Stream};
 use super::forward::Forward;
 use super::input::{Layout, Parts, Planner, Shape};
+use super::probe::Phase;
 use super::workspace::Workspace;
 use crate::model::Dims;
 use crate::runner::{Limits, RowSink, StepBatch};
@@ -24,6 +25,8 @@ const UNDER_WAY: usize = 2;
 /// What is needed to run steps; nothing of it grows but the graphs.
 pub(super) struct Steps {
     planner: Planner,
+    /// Buckets where graphs are to be had.
+    buckets: Vec<usize>,
     width: usize,
     stream: Stream,
     /// Used in turns.
@@ -76,17 +79,15 @@ impl Steps {
         work: &Workspace,
         eager: bool,
     ) -> Result<Self, Failure> {
-        let buckets = match eager {
-            true => Vec::new(),
-            false => buckets(limits.max_seqs.min(limits.max_tokens)),
-        };
+        let buckets = buckets(limits.max_seqs.min(limits.max_tokens));
         Ok(Self {
             planner: Planner {
                 block_size: limits.block_size,
                 group: dims.heads / dims.kv_heads,
                 segments: work.segments,
-                buckets,
+                buckets: if eager { Vec::new() } else { buckets.clone() },
             },
+            buckets,
             width: limits.max_blocks_per_seq,
             stream: Stream::new(device)?,
             slots: [Slot::new(device, limits, work)?, Slot::new(device, limits, work)?],
@@ -152,6 +153,44 @@ impl Steps {
     /// The next steps are captured anew.
     pub fn forget_graphs(&mut self) {
         self.graphs.clear();
+    }
+
+    /// Whether there are graphs at all, and whether kernels start early.
+    pub fn choose(&mut self, graphs: bool, early: bool) {
+        self.forget_graphs();
+        self.planner.buckets = if graphs { self.buckets.clone() } else { Vec::new() };
+        self.stream.early = early;
+    }
+
+    /// Runs one phase of a step of `batch` in every layer in turn, `rounds` times, as a graph of
+    /// its own, and gives the time of one.
+    pub fn probe(
+        &mut self,
+        forward: &Forward,
+        batch: &StepBatch,
+        phase: Phase,
+        rounds: usize,
+    ) -> Result<Duration, Failure> {
+        assert!(self.under_way == 0, "a probe stands alone");
+        let (shape, _) = self.planner.shape(batch);
+        let layout = Layout::new(shape, self.width);
+        let parts = layout.parts(forward.work.input);
+        let slot = &mut self.slots[self.next];
+        self.planner.write(batch, &layout, &mut slot.input, &mut self.passes);
+        let (stream, passes, layers) = (&self.stream, &self.passes, forward.dims.layers);
+        // SAFETY: the slot is not written again before the stream was waited for.
+        unsafe { stream.upload(&slot.input, layout.len(), forward.work.input)? };
+        let graph = stream.capture(|| {
+            (0..layers)
+                .try_for_each(|layer| forward.phase(phase, layer, stream, &shape, &parts, passes))
+        })?;
+        // The first time, the device makes the graph its own.
+        stream.replay(&graph)?;
+        slot.begin.record(stream)?;
+        (0..rounds).try_for_each(|_| stream.replay(&graph))?;
+        slot.end.record(stream)?;
+        stream.wait()?;
+        Ok(slot.end.since(&slot.begin)?.div_f64((rounds * layers) as f64))
     }
 
     /// Waits for the oldest step under way and hands its results to `sink`. Gives the time on the

@@ -110,11 +110,11 @@ impl Function {
         if launch.grid.contains(&0) {
             return Ok(());
         }
-        let early = i32::from(self.early);
+        let early = self.early && stream.early;
         let mut attribute = CUlaunchAttribute {
             id: CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
             pad: [0; 4],
-            value: CUlaunchAttributeValue { programmaticStreamSerializationAllowed: early },
+            value: CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 },
         };
         let [x, y, z] = launch.grid;
         let config = CUlaunchConfig {
@@ -127,7 +127,7 @@ impl Function {
             sharedMemBytes: launch.shared,
             hStream: stream.raw,
             attrs: &raw mut attribute,
-            numAttrs: u32::from(self.early),
+            numAttrs: u32::from(early),
         };
         // SAFETY: the caller answers for the arguments; the driver copies them before it returns.
         ok(self.name, unsafe {

@@ -11,6 +11,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Stream {
     pub(super) raw: CUstream,
+    /// A kernel may start before the one ahead of it has ended, where the device can do that.
+    pub early: bool,
     device: Arc<Device>,
 }
 
@@ -23,7 +25,7 @@ impl Stream {
         let flags = sys::CUstream_flags::CU_STREAM_NON_BLOCKING as u32;
         // SAFETY: a place for the result.
         ok("cuStreamCreate", unsafe { sys::cuStreamCreate(&raw mut raw, flags) })?;
-        Ok(Self { raw, device: device.clone() })
+        Ok(Self { raw, early: true, device: device.clone() })
     }
 
     /// Copies the first `len` elements of `from` to the start of `to`, later.
@@ -58,6 +60,15 @@ impl Stream {
         // SAFETY: both hold as many elements; the caller keeps away from them.
         ok("cuMemcpyDtoHAsync", unsafe {
             sys::cuMemcpyDtoHAsync_v2(to.as_mut_ptr().cast(), from.at, from.bytes(), self.raw)
+        })
+    }
+
+    /// Copies `from` to the start of `to`, later.
+    pub fn copy<T>(&self, from: Span<T>, to: Span<T>) -> Result<(), Failure> {
+        let to = to.part(0, from.len);
+        // SAFETY: both are the device's, and of the same length.
+        ok("cuMemcpyDtoDAsync", unsafe {
+            sys::cuMemcpyDtoDAsync_v2(to.at, from.at, from.bytes(), self.raw)
         })
     }
 

@@ -1,0 +1,105 @@
+//! The backend under measurement: one phase of a step at a time, and choices between ways to the
+//! same bits.
+
+use super::gemm::Products;
+use super::{CudaBackend, failed};
+use crate::runner::{BackendError, StepBatch};
+use std::time::Duration;
+
+/// What a step does, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Embed,
+    /// Where the product after it does not norm its rows itself: with more than 8 of them.
+    InputNorm,
+    /// The product with the stacked Q, K and V matrices.
+    Qkv,
+    /// qk-norm, rotary embedding, writing K and V to the pool.
+    Heads,
+    /// Single rows and query tiles.
+    Attend,
+    /// The output projection, added to the residual stream.
+    O,
+    /// As [`Phase::InputNorm`].
+    PostAttentionNorm,
+    /// The products with gate and up, and the SwiGLU of the two.
+    GateUp,
+    /// The down projection, added to the residual stream.
+    Down,
+    /// The last norm and the product with the LM head, of wanted rows.
+    LmHead,
+    Sample,
+}
+
+impl Phase {
+    /// Those of a layer.
+    pub const LAYER: [Phase; 8] = [
+        Phase::InputNorm,
+        Phase::Qkv,
+        Phase::Heads,
+        Phase::Attend,
+        Phase::O,
+        Phase::PostAttentionNorm,
+        Phase::GateUp,
+        Phase::Down,
+    ];
+}
+
+/// Ways to the same bits, between which only speed decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choices {
+    /// Steps of single tokens are replayed as graphs.
+    pub graphs: bool,
+    /// A kernel may start before the one ahead of it has ended (programmatic dependent launch).
+    pub early: bool,
+    /// The tiled product that runs from 33 rows on: its line in `kernels/README.md`, from 0;
+    /// `None`: the one that the table there says.
+    pub tile: Option<usize>,
+    /// Segments of keys and values that are under way for a block of single rows; `None`: as many
+    /// as it has room for.
+    pub stages: Option<usize>,
+}
+
+impl Choices {
+    /// How many tiled products there are.
+    pub const TILES: usize = Products::TILES;
+}
+
+impl Default for Choices {
+    /// What serves best.
+    fn default() -> Self {
+        Self { graphs: true, early: true, tile: None, stages: None }
+    }
+}
+
+impl CudaBackend {
+    /// Runs the next steps so. Every step must have been collected.
+    ///
+    /// # Panics
+    /// When there is no such tiled product.
+    pub fn choose(&mut self, choices: Choices) {
+        let Choices { graphs, early, tile, stages } = choices;
+        assert!(tile.is_none_or(|tile| tile < Choices::TILES), "{tile:?}");
+        self.steps.choose(graphs, early);
+        self.forward.kernels.products.tile = tile;
+        self.forward.attention.set_stages(stages);
+    }
+
+    /// Runs one phase of a step of `batch` in every layer in turn, `rounds` times, as a graph, and
+    /// gives the time of one, for measurements: nothing comes of it but what it overwrites. The
+    /// numbers that it works with are what the step before left.
+    ///
+    /// # Errors
+    /// A batch that exceeds the limits, or a failure of the device.
+    pub fn probe(
+        &mut self,
+        batch: &StepBatch,
+        phase: Phase,
+        rounds: usize,
+    ) -> Result<Duration, BackendError> {
+        batch.check(&self.limits).map_err(failed)?;
+        let device = self.gpu.device().bind();
+        let probed = device.and_then(|()| self.steps.probe(&self.forward, batch, phase, rounds));
+        probed.map_err(failed)
+    }
+}
