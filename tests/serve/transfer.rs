@@ -2,6 +2,7 @@
 //! real program, twice, and a third time alone, whose answers are the right ones.
 
 mod apis;
+mod ends;
 mod failures;
 mod leases;
 mod same;
