@@ -44,7 +44,12 @@ impl Core {
     /// Works out the next step; false when it cannot be known, or is none.
     fn plan_ahead(&mut self) -> bool {
         let full = self.scheduler.is_full();
-        if self.scheduler.num_waiting() > 0 && !full || self.hears_something() {
+        if self.scheduler.has_queued() && !full || self.hears_something() {
+            return false;
+        }
+        // Who runs and has no part in this step must have one in the next.
+        let present = (0..self.plan.work.len()).filter(|&i| self.is_present(i)).count();
+        if present != self.scheduler.num_running() {
             return false;
         }
         self.ahead.work.clear();

@@ -104,6 +104,11 @@ impl Scheduler {
         self.waiting.len() + self.pulling.len()
     }
 
+    /// Whether any waits for its turn.
+    pub fn has_queued(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Those whose KV is on its way.
     pub fn num_pulling(&self) -> usize {
         self.pulling.len()

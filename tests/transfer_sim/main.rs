@@ -12,7 +12,7 @@ mod node;
 use dice::Dice;
 use glassbox::engine::{Generation, NewRequest, Transfer, Turn};
 use glassbox::runner::Limits;
-use glassbox::runner::sim::context_hash;
+use glassbox::runner::sim::{context_hash, fill_logits};
 use glassbox::types::{
     Clock, FinishReason, Generated, LeasedBlocks, RemoteBlocks, SamplingParams, SharedTimeline,
     TimelineRoom, Token,
@@ -21,6 +21,8 @@ use net::{Net, SharedNet};
 use node::{Node, Shape};
 use std::sync::Arc;
 use std::time::Duration;
+
+const VOCAB: usize = 50;
 
 /// What came of a life, to see that the interesting things happened.
 #[derive(Debug, Default)]
@@ -73,7 +75,7 @@ impl World {
                     max_blocks_per_seq: num_blocks,
                     num_blocks,
                     block_size,
-                    vocab_size: 50,
+                    vocab_size: VOCAB,
                 },
                 caches: dice.chance(80),
                 recomputes,
@@ -284,8 +286,11 @@ fn is_at_rest(node: &Node) -> bool {
 /// What the prompt gives alone.
 fn alone(prompt: &[Token], tokens: usize) -> Vec<Token> {
     let mut context = prompt.iter().fold(0, |context, &token| context_hash(context, token));
+    let mut logits = [0.0; VOCAB];
     let next = |_| {
-        let token = (context % 50) as Token;
+        fill_logits(context, &mut logits);
+        let best = (0..VOCAB).rev().max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+        let token = best.expect("a vocabulary") as Token;
         context = context_hash(context, token);
         token
     };

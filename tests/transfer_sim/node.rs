@@ -71,7 +71,7 @@ impl Node {
         let sim = SimConfig {
             limits,
             step_time: Duration::ZERO,
-            samples: Samples::Cheaply,
+            samples: Samples::Ahead,
             fails_at: None,
         };
         let backend = SimBackend::new(sim);

@@ -1,0 +1,80 @@
+//! No step of the CUDA backend allocates, once its kind of step was met: graphs are captured then.
+
+mod cpu_support;
+#[path = "kernels/emulator.rs"]
+#[allow(dead_code)] // Made for another test crate.
+mod emulator;
+#[path = "cuda/gpu.rs"]
+#[allow(dead_code)] // As above.
+mod gpu;
+
+use cpu_support::*;
+use glassbox::runner::{Backend, RowSink, StepBatch};
+use glassbox::sampler::Draw;
+use glassbox::types::Token;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+/// The system's allocator, counting.
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: the system's allocator does all the work.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, SeqCst);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Counts rows.
+struct Count(usize);
+
+impl RowSink for Count {
+    fn logits(&mut self, _row: usize, logits: &mut [f32]) {
+        assert!(logits.iter().all(|x| x.is_finite()));
+        self.0 += 1;
+    }
+
+    fn sampled(&mut self, _row: usize, _token: Token) {
+        self.0 += 1;
+    }
+}
+
+/// Without the test harness, whose own threads allocate too.
+fn main() {
+    let dims = gpu::dims();
+    let limits = limits(&dims, 64, 16, 5);
+    let mut backend = gpu::random(&dims, limits, false);
+    let tokens = tokens(64, dims.vocab, 5);
+    let (mut batch, mut next) = (StepBatch::new(&limits), StepBatch::new(&limits));
+    let mut sink = Count(0);
+    let mut round = || {
+        // A prompt, its first token, and a step ahead of that one's result.
+        batch.clear();
+        batch.push(&tokens[..33], 0, &[0, 1, 2, 3, 4], 1, None);
+        backend.submit(&batch).unwrap();
+        backend.collect(&mut sink).unwrap();
+        batch.clear();
+        batch.push(&tokens[33..34], 33, &[0, 1, 2, 3, 4], 1, Some(Draw::GREEDY));
+        backend.submit(&batch).unwrap();
+        next.clear();
+        next.push_fed(0, 34, &[0, 1, 2, 3, 4], Draw::GREEDY);
+        backend.submit(&next).unwrap();
+        backend.collect(&mut sink).unwrap();
+        backend.collect(&mut sink).unwrap();
+        ALLOCATIONS.load(SeqCst)
+    };
+    let first = round();
+    assert_eq!(round(), first);
+    assert_eq!(sink.0, 6);
+    println!("test steps_do_not_allocate ... ok");
+}
