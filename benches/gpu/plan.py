@@ -38,9 +38,12 @@ def throughput(said):
     lines = []
     for rate in re.findall(r"([\d.]+) output tokens/s", said):
         lines.append(dict(name="output", tokens_per_second=float(rate)))
-    for share in re.findall(r"Roofline: .*: ([\d.]+) % of it reached", said):
-        lines.append(dict(name="of the copy-rate roofline", percent=float(share)))
-    return lines
+    return lines + roofline(said)
+
+
+def roofline(said):
+    shares = re.findall(r"Roofline: .*: ([\d.]+) % of it reached", said)
+    return [dict(name="of the copy-rate roofline", percent=float(share)) for share in shares]
 
 
 def sanitized(said):
@@ -60,9 +63,8 @@ def sanitizer(programs, tool, limit, smoke):
         yield Step(f"{tool}-{module}", limit, command, find=sanitized)
 
 
-def engine(programs, smoke, *more):
+def engine(programs, model, smoke, *more):
     """nano-vllm's benchmark: 256 prompts and replies of 100 to 1,024 tokens each, all at once."""
-    model = HERE / "models" / ("smoke" if smoke else "qwen3-0.6b")
     mean, spread, count = (12, 0.5, 3) if smoke else (562, 0.822, 256)
     command = [programs / "glassbox", "bench", "throughput", "--model", model]
     # Any tokenizer will do: it names the tokens that random prompts are made of.
@@ -79,10 +81,35 @@ def engine(programs, smoke, *more):
     return [*command, *more]
 
 
-def steps(programs, smoke):
-    """All steps; `programs` holds what benches/gpu/build has made."""
+def latency(programs, model, smoke, batch):
+    """A batch of 1,024 tokens in and 128 out each through the engine, prompts and all."""
+    given, made = (12, 3) if smoke else (1024, 128)
+    command = [programs / "glassbox", "bench", "latency", "--model", model, "--device", "cuda"]
+    command += ["--load-format", "dummy", "--skip-tokenizer-init", "--batch-size", batch]
+    command += ["--input-len", given, "--output-len", made, "--num-iters-warmup", 1]
+    command += ["--num-iters", 1 if smoke else 5, "--max-num-seqs", batch]
+    command += ["--max-model-len", 64 if smoke else 2048]
+    command += ["--kv-cache-memory-bytes", "4M" if smoke else "16G"]
+    if smoke:
+        command += ["--max-num-batched-tokens", 64]
+
+    def find(said):
+        lines = []
+        for text in re.findall(r"^Avg latency: ([\d.e-]+) seconds", said, re.M):
+            seconds = float(text)
+            name = f"batch {batch}, {given} in, {made} out, in all"
+            rate = batch * made / seconds
+            lines.append(dict(name=name, seconds=seconds, tokens_per_second=rate))
+        return lines + roofline(said)
+
+    return Step(f"latency-{batch}", 40, command, find=find)
+
+
+def steps(programs, model, smoke):
+    """All steps. `programs` holds what benches/gpu/build has made; `model` is one of models/."""
+    model = HERE / "models" / ("smoke" if smoke else model)
     tiny = ["--smoke"] if smoke else []
-    bench = [programs / "bench-cuda", *tiny]
+    bench = [programs / "bench-cuda", "--model", model, *tiny]
 
     def python(name, *more):
         return [sys.executable, HERE / f"{name}.py", *tiny, *more]
@@ -92,20 +119,24 @@ def steps(programs, smoke):
         return Step(f"bench-{name}", limit, command)
 
     some = ["norm::"] if smoke else []
-    one = ["probe::"] if smoke else []
+    # Some look at how much memory is free.
+    one = ["probe::"] if smoke else ["--test-threads", "1"]
     binary = ["--program", programs / "glassbox"]
     yield Step("machine", 45, python("machine"))
     yield Step("yardstick", 60, python("yardstick"))
     yield Step("test-kernels", 90, [programs / "test-kernels", *some], find=tests)
     yield Step("test-backend", 90, [programs / "test-cuda", *one], find=tests)
     yield group("steps", 75)
-    yield Step("nano-vllm", 60, engine(programs, smoke), find=throughput)
+    yield Step("nano-vllm", 60, engine(programs, model, smoke), find=throughput)
+    for batch in [1, 3] if smoke else [1, 32]:
+        yield latency(programs, model, smoke, batch)
     yield Step("logits-tiny", 60, python("logits", *binary, "--checkpoint", ROOT / TINY))
     yield group("kernels", 75)
     yield from sanitizer(programs, "memcheck", 40, smoke)
     yield Step("logits-0.6b", 90, python("logits", *binary))
     yield group("choices", 45)
-    yield Step("nano-vllm-eager", 60, engine(programs, smoke, "--enforce-eager"), find=throughput)
+    eager = engine(programs, model, smoke, "--enforce-eager")
+    yield Step("nano-vllm-eager", 60, eager, find=throughput)
     yield Step("hugging-face", 60, python("hugging_face"))
     yield from sanitizer(programs, "racecheck", 40, smoke)
 

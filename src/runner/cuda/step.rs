@@ -180,6 +180,8 @@ impl Steps {
         let (stream, passes, layers) = (&self.stream, &self.passes, forward.dims.layers);
         // SAFETY: the slot is not written again before the stream was waited for.
         unsafe { stream.upload(&slot.input, layout.len(), forward.work.input)? };
+        // A kernel's code may only come to the device when it is launched first.
+        forward.phase(phase, 0, stream, &shape, &parts, passes)?;
         let graph = stream.capture(|| {
             (0..layers)
                 .try_for_each(|layer| forward.phase(phase, layer, stream, &shape, &parts, passes))
