@@ -11,8 +11,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 TINY = pathlib.Path("models") / "qwen3-tiny"
 SANITIZERS = ["compute-sanitizer", "/usr/local/cuda/bin/compute-sanitizer"]
-# Tests of kernels by module; what the driver refuses is no error of a kernel.
-MODULES = ["attend", "gemm", "heads", "norm", "embed", "pack", "sample", "logprobs", "probes"]
+# Tests by module, each in a process of its own: a device that has failed stays so for its process.
+KERNELS = ["norm", "embed", "pack", "heads", "gemm", "attend", "sample", "logprobs", "probes"]
+BACKEND = ["probe", "same", "invariance", "sampling", "sleep", "failures", "serve"]
 
 
 @dataclasses.dataclass
@@ -53,12 +54,17 @@ def sanitized(said):
     return lines
 
 
+def modules(program, names, limit, smoke, *more):
+    for module in names[:1] if smoke else names:
+        command = [program, f"{module}::", *more]
+        yield Step(f"{program.name}-{module}", limit, command, find=tests)
+
+
 def sanitizer(programs, tool, limit, smoke):
     """One step a module, so that a cut loses one alone."""
     found = next((tool for tool in map(shutil.which, SANITIZERS) if tool), SANITIZERS[0])
     check = [found, "--tool", tool, "--error-exitcode", "9", "--report-api-errors", "no"]
-    modules = MODULES[:1] if smoke else MODULES
-    for module in modules:
+    for module in KERNELS[:1] if smoke else KERNELS:
         command = [*check, programs / "test-kernels", f"{module}::"]
         yield Step(f"{tool}-{module}", limit, command, find=sanitized)
 
@@ -118,14 +124,13 @@ def steps(programs, model, smoke):
         command = [*bench, "--json", programs / f"bench-{name}.jsonl", name]
         return Step(f"bench-{name}", limit, command)
 
-    some = ["norm::"] if smoke else []
-    # Some look at how much memory is free.
-    one = ["probe::"] if smoke else ["--test-threads", "1"]
     binary = ["--program", programs / "glassbox"]
     yield Step("machine", 45, python("machine"))
     yield Step("yardstick", 60, python("yardstick"))
-    yield Step("test-kernels", 90, [programs / "test-kernels", *some], find=tests)
-    yield Step("test-backend", 90, [programs / "test-cuda", *one], find=tests)
+    # What the driver refuses is no error of a kernel, so sanitizers leave it out.
+    yield from modules(programs / "test-kernels", [*KERNELS, "driver"], 40, smoke)
+    # One thread, as some look at how much memory is free.
+    yield from modules(programs / "test-cuda", BACKEND, 40, smoke, "--test-threads", "1")
     yield group("steps", 75)
     yield Step("nano-vllm", 60, engine(programs, model, smoke), find=throughput)
     for batch in [1, 3] if smoke else [1, 32]:
