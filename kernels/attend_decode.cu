@@ -7,6 +7,8 @@
 constexpr int DECODE_WARPS = GB_SEGMENT / GB_TILE;
 constexpr int DECODE_TILE = GB_TILE * GB_TOKEN;
 constexpr int COMBINE_WARPS = 4;
+// Partial results that a warp fetches at once.
+constexpr int COMBINE_AHEAD = 4;
 
 // The tokens to attend for.
 struct DecodeRows {
@@ -110,11 +112,14 @@ GB_DEV void decode_load(const DecodeWork& work, const DecodePool& pool, __nv_bfl
     if (work.left > 0 && token <= work.position) {
         const int* table = pool.tables + pool.seqs[work.row] * pool.width;
         const int shift = __ffs(pool.block_size) - 1;
+        // 16 tokens are always in one block. Both are fetched before the first copy: the compiler
+        // moves no read across one.
+        const int second = token + 16 <= work.position ? token + 16 : token;
+        const int blocks[2] = {table[token >> shift], table[second >> shift]};
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            // 16 tokens are always in one block.
             const int begin = token + 16 * half;
-            const size_t block = begin <= work.position ? table[begin >> shift] : 0;
+            const size_t block = blocks[half];
             const size_t slot = ((block * pool.kv_heads + work.head) << shift) +
                                 (begin & (pool.block_size - 1));
             gb_tile_load<16>(tile + 16 * half * GB_TOKEN, pool.kv + slot * GB_TOKEN,
@@ -182,9 +187,8 @@ GB_DEV void decode_merge(const __nv_bfloat16* stage, int tiles, float* part_o, f
 
 extern "C" __global__ void __launch_bounds__(32 * DECODE_WARPS)
     gb_attend_decode(float* __restrict__ part_o, float* __restrict__ part_ml,
-                     const __nv_bfloat16* __restrict__ q, const __nv_bfloat16* __restrict__ kv,
-                     const int* __restrict__ rows, const int* __restrict__ positions,
-                     const int* __restrict__ seqs, const int* __restrict__ tables, int count,
+                     const __nv_bfloat16* q, const __nv_bfloat16* kv, const int* rows,
+                     const int* positions, const int* seqs, const int* tables, int count,
                      int width, int heads, int kv_heads, int block_size, int max_segments,
                      int stages, float scale_log2) {
     GB_DYN_SMEM(__nv_bfloat16, memory);
@@ -248,9 +252,9 @@ GB_KERNEL(gb_attend_decode)
 // A warp takes one head of one row: its lanes first find by what each of 32 segments is multiplied,
 // then the segments are added in ascending order, 4 elements of the head a lane.
 extern "C" __global__ void __launch_bounds__(32 * COMBINE_WARPS)
-    gb_attend_combine(__nv_bfloat16* __restrict__ attended, const float* __restrict__ part_o,
-                      const float* __restrict__ part_ml, const int* __restrict__ rows,
-                      const int* __restrict__ positions, int heads, int max_segments) {
+    gb_attend_combine(__nv_bfloat16* __restrict__ attended, const float* part_o,
+                      const float* part_ml, const int* rows, const int* positions, int heads,
+                      int max_segments) {
     gb_pdl_wait();
     gb_pdl_launch();
     const int lane = gb_lane();
@@ -278,18 +282,26 @@ extern "C" __global__ void __launch_bounds__(32 * COMBINE_WARPS)
         const float previous = __shfl_up_sync(0xffffffffu, until, 1);
         const GbMerge own_merge = gb_merge(lane == 0 ? m : previous, own.x);
         const int here = min(count - base, 32);
-#pragma unroll 4
-        for (int i = 0; i < here; i++) {
-            const size_t at = first + static_cast<size_t>(base + i) * heads;
-            const float4 part = reinterpret_cast<const float4*>(part_o + at * GB_HEAD)[lane];
-            GbMerge by;
-            by.whole = __shfl_sync(0xffffffffu, own_merge.whole, i);
-            by.part = __shfl_sync(0xffffffffu, own_merge.part, i);
-            l = gb_merged(by, l, __shfl_sync(0xffffffffu, own.y, i));
-            o.x = gb_merged(by, o.x, part.x);
-            o.y = gb_merged(by, o.y, part.y);
-            o.z = gb_merged(by, o.z, part.z);
-            o.w = gb_merged(by, o.w, part.w);
+        for (int i = 0; i < here; i += COMBINE_AHEAD) {
+            float4 parts[COMBINE_AHEAD];
+#pragma unroll
+            for (int j = 0; j < COMBINE_AHEAD; j++) {
+                const size_t at = first + static_cast<size_t>(base + min(i + j, here - 1)) * heads;
+                parts[j] = reinterpret_cast<const float4*>(part_o + at * GB_HEAD)[lane];
+            }
+#pragma unroll
+            for (int j = 0; j < COMBINE_AHEAD; j++) {
+                if (i + j < here) {
+                    GbMerge by;
+                    by.whole = __shfl_sync(0xffffffffu, own_merge.whole, i + j);
+                    by.part = __shfl_sync(0xffffffffu, own_merge.part, i + j);
+                    l = gb_merged(by, l, __shfl_sync(0xffffffffu, own.y, i + j));
+                    o.x = gb_merged(by, o.x, parts[j].x);
+                    o.y = gb_merged(by, o.y, parts[j].y);
+                    o.z = gb_merged(by, o.z, parts[j].z);
+                    o.w = gb_merged(by, o.w, parts[j].w);
+                }
+            }
         }
         m = __shfl_sync(0xffffffffu, until, 31);
     }

@@ -122,10 +122,9 @@ GB_DEV void prefill_store(const PrefillRows& rows, __nv_bfloat16* attended) {
 }
 
 extern "C" __global__ void __launch_bounds__(32 * PREFILL_WARPS, 1)
-    gb_attend_prefill(__nv_bfloat16* __restrict__ attended, const __nv_bfloat16* __restrict__ q,
-                      const __nv_bfloat16* __restrict__ kv, const int4* __restrict__ tiles,
-                      const int* __restrict__ tables, int width, int heads, int kv_heads,
-                      int block_size, float scale_log2) {
+    gb_attend_prefill(__nv_bfloat16* __restrict__ attended, const __nv_bfloat16* q,
+                      const __nv_bfloat16* kv, const int4* tiles, const int* tables, int width,
+                      int heads, int kv_heads, int block_size, float scale_log2) {
     GB_DYN_SMEM(__nv_bfloat16, stages);
     gb_pdl_wait();
     // The last tiles of a prompt see the most keys: they start first.

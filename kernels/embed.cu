@@ -2,8 +2,8 @@
 
 // Row i of x is row tokens[i] of a packed matrix, zeros for a negative token. A block a row.
 extern "C" __global__ void __launch_bounds__(256)
-    gb_embed(float* __restrict__ x, const uint32_t* __restrict__ packed,
-             const int* __restrict__ tokens, int hidden) {
+    gb_embed(float* __restrict__ x, const uint32_t* __restrict__ packed, const int* tokens,
+             int hidden) {
     gb_pdl_wait();
     gb_pdl_launch();
     const int token = tokens[blockIdx.x];

@@ -44,11 +44,10 @@ GB_DEV float4 heads_rotated(float4 x, const float* turn) {
 // A warp takes a head of row blockIdx.x: Q heads first, then those of K, then those of V.
 extern "C" __global__ void __launch_bounds__(32 * HEADS_WARPS)
     gb_heads(__nv_bfloat16* __restrict__ q, __nv_bfloat16* __restrict__ kv,
-             const float* __restrict__ qkv, const float* __restrict__ q_norm,
+             const float* qkv, const float* __restrict__ q_norm,
              const float* __restrict__ k_norm, const float* __restrict__ rotary,
-             const int* __restrict__ positions, const int* __restrict__ seqs,
-             const int* __restrict__ tables, int width, int heads, int kv_heads, int block_size,
-             float eps) {
+             const int* positions, const int* seqs, const int* tables, int width, int heads,
+             int kv_heads, int block_size, float eps) {
     gb_pdl_wait();
     gb_pdl_launch();
     const int lane = gb_lane();

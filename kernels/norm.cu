@@ -4,9 +4,8 @@
 // where rows[i] is negative. A warp a row, in blocks of up to 8 warps: the grid has
 // ceil(count / warps) blocks.
 extern "C" __global__ void __launch_bounds__(256)
-    gb_rms_norm(__nv_bfloat16* __restrict__ out, const float* __restrict__ x,
-                const float* __restrict__ weight, const int* __restrict__ rows, int count, int n,
-                float eps) {
+    gb_rms_norm(__nv_bfloat16* __restrict__ out, const float* x,
+                const float* __restrict__ weight, const int* rows, int count, int n, float eps) {
     gb_pdl_wait();
     gb_pdl_launch();
     const int i = static_cast<int>((blockIdx.x * blockDim.x + threadIdx.x) / 32);

@@ -4,8 +4,8 @@
 // (r / unit) * stride + r % unit + offset. Nothing else of the matrix is written. A thread a pair
 // of elements.
 extern "C" __global__ void __launch_bounds__(256)
-    gb_pack_rows(uint32_t* __restrict__ packed, const uint32_t* __restrict__ rows, int n, int k,
-                 int unit, int stride, int offset) {
+    gb_pack_rows(uint32_t* __restrict__ packed, const uint32_t* rows, int n, int k, int unit,
+                 int stride, int offset) {
     gb_pdl_wait();
     gb_pdl_launch();
     const size_t i = static_cast<size_t>(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -20,7 +20,7 @@ GB_KERNEL(gb_pack_rows)
 
 // bf16 to f32, a thread an element.
 extern "C" __global__ void __launch_bounds__(256)
-    gb_widen(float* __restrict__ out, const __nv_bfloat16* __restrict__ in, int n) {
+    gb_widen(float* __restrict__ out, const __nv_bfloat16* in, int n) {
     gb_pdl_wait();
     gb_pdl_launch();
     const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);

@@ -151,7 +151,7 @@ fn mutants_of_decode_are_caught() {
         ("gb_cp_wait<1>()", "gb_cp_wait<2>()"),
         ("__syncthreads();\n        const int next", "const int next"),
         ("__syncthreads();\n        const size_t place", "const size_t place"),
-        ("by.part = __shfl_sync(0xffffffffu, own_merge.part, i)", "by.part = 1.0f"),
+        ("by.part = __shfl_sync(0xffffffffu, own_merge.part, i + j)", "by.part = 1.0f"),
         ("until += before", "until += 0"),
     ];
     caught("attend_decode.cu", &changes[..4]);

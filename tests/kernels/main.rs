@@ -9,6 +9,8 @@ mod embed;
 mod emulator;
 mod gemm;
 mod heads;
+#[path = "../../kernels/loads/ptx.rs"]
+mod loads;
 mod logprobs;
 mod mutants;
 mod norm;
