@@ -5,7 +5,7 @@ mod cpu_support;
 use cpu_support::*;
 use glassbox::runner::cpu::CpuBackend;
 use glassbox::runner::{Backend, RowSink, StepBatch};
-use glassbox::types::Token;
+use glassbox::types::{Token, TokenLogprobs};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -39,6 +39,8 @@ impl RowSink for Sum {
     }
 
     fn sampled(&mut self, _row: usize, _token: Token) {}
+
+    fn reported(&mut self, _row: usize, _sampled: TokenLogprobs) {}
 }
 
 /// Without the test harness, whose own threads allocate too.

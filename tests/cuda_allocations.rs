@@ -11,7 +11,7 @@ mod gpu;
 use cpu_support::*;
 use glassbox::runner::{Backend, RowSink, StepBatch};
 use glassbox::sampler::Draw;
-use glassbox::types::Token;
+use glassbox::types::{Token, TokenLogprobs};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -45,6 +45,10 @@ impl RowSink for Count {
     }
 
     fn sampled(&mut self, _row: usize, _token: Token) {
+        self.0 += 1;
+    }
+
+    fn reported(&mut self, _row: usize, _sampled: TokenLogprobs) {
         self.0 += 1;
     }
 }

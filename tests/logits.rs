@@ -7,7 +7,7 @@
 use glassbox::model::{Checkpoint, Dims, ModelConfig, Weights};
 use glassbox::runner::cpu::{CpuBackend, Isa};
 use glassbox::runner::{Backend, Limits, RowSink, StepBatch};
-use glassbox::types::{BlockId, Token};
+use glassbox::types::{BlockId, Token, TokenLogprobs};
 use half::bf16;
 use safetensors::SafeTensors;
 use sha2::{Digest, Sha256};
@@ -62,6 +62,10 @@ impl RowSink for Keep {
 
     fn sampled(&mut self, _: usize, token: Token) {
         panic!("the CPU backend gave token {token} where logits were wanted");
+    }
+
+    fn reported(&mut self, row: usize, sampled: TokenLogprobs) {
+        self.sampled(row, sampled.token);
     }
 }
 

@@ -6,7 +6,7 @@ use glassbox::model::{Dims, DummyWeights, ModelConfig, parameters};
 use glassbox::runner::cuda::{CudaBackend, Gpu, Options};
 use glassbox::runner::{Backend, RowSink, StepBatch};
 use glassbox::sampler::Draw;
-use glassbox::types::{BlockId, Token};
+use glassbox::types::{BlockId, Token, TokenLogprobs};
 use serde_json::Map;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -23,6 +23,10 @@ impl RowSink for Sampled {
 
     fn sampled(&mut self, _row: usize, token: Token) {
         self.0.push(token);
+    }
+
+    fn reported(&mut self, row: usize, sampled: TokenLogprobs) {
+        self.sampled(row, sampled.token);
     }
 }
 

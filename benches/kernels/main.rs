@@ -10,7 +10,7 @@ mod model;
 use glassbox::offline::Machine;
 use glassbox::runner::cpu::{CpuBackend, Isa, Phase};
 use glassbox::runner::{Backend, RowSink, StepBatch};
-use glassbox::types::Token;
+use glassbox::types::{Token, TokenLogprobs};
 use std::time::Instant;
 
 const ROUNDS: usize = 5;
@@ -21,6 +21,7 @@ struct Nowhere;
 impl RowSink for Nowhere {
     fn logits(&mut self, _row: usize, _logits: &mut [f32]) {}
     fn sampled(&mut self, _row: usize, _token: Token) {}
+    fn reported(&mut self, _row: usize, _sampled: TokenLogprobs) {}
 }
 
 /// What a measurement is held against.

@@ -123,7 +123,7 @@ impl Core {
     fn draw_ahead(&self, work: &Work) -> Option<Draw> {
         let request = self.requests[work.slot].as_ref().expect("planned slots are in use");
         let generated = work.start + 1 - self.scheduler.sequence(work.slot).prompt_len;
-        request.draw_ahead(generated)
+        request.draw_ahead(generated, self.config.logprobs)
     }
 
     /// Makes the step that was submitted ahead the one under way.

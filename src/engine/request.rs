@@ -3,8 +3,9 @@
 use super::handle::{NewRequest, Transfer};
 use crate::sampler::{Draw, Sampled, SamplerState};
 use crate::types::{
-    Finish, FinishReason, Generated, Moment, Phase, PullStats, RequestId, SamplingParams,
-    SharedTimeline, StepEvent, StopReason, Token, TokenConstraint, TokenLogprobs, Waits,
+    Finish, FinishReason, Generated, LogprobsMode, Moment, Phase, PullStats, RequestId,
+    SamplingParams, SharedTimeline, StepEvent, StopReason, Token, TokenConstraint, TokenLogprobs,
+    Waits,
 };
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
@@ -90,24 +91,28 @@ impl Request {
     }
 
     /// How the token after `generated` ones is drawn from a row as it is; `None` when the host must
-    /// see the logits: to change them, for log-probabilities, or to keep to a grammar.
-    pub fn draw(&self, generated: usize) -> Option<Draw> {
+    /// see the logits: to change them, for log-probabilities that only it can tell, or to keep to a
+    /// grammar.
+    pub fn draw(&self, generated: usize, mode: LogprobsMode) -> Option<Draw> {
         let (params, state) = self.sampling();
-        if self.needs_logits() { None } else { Draw::of(params, state, generated) }
+        if self.needs_logits() {
+            return None;
+        }
+        Draw::of(params, state, generated)?.reporting(params, mode)
     }
 
     /// The same, when the last of the `generated` tokens is not known yet. `None` as well when a
     /// peer may read the blocks as soon as that one turns out to be the last.
-    pub fn draw_ahead(&self, generated: usize) -> Option<Draw> {
+    pub fn draw_ahead(&self, generated: usize, mode: LogprobsMode) -> Option<Draw> {
         let (params, state) = self.sampling();
-        let waits = self.needs_logits() || matches!(self.transfer, Transfer::Lease(_));
-        if waits { None } else { Draw::ahead(params, state, generated) }
+        if self.needs_logits() || matches!(self.transfer, Transfer::Lease(_)) {
+            return None;
+        }
+        Draw::ahead(params, state, generated)?.reporting(params, mode)
     }
 
     fn needs_logits(&self) -> bool {
-        self.params.logprobs.is_some()
-            || self.params.prompt_logprobs.is_some()
-            || self.constraint.is_some()
+        self.unscored != usize::MAX || self.constraint.is_some()
     }
 
     /// Whether its `generated`th token, which makes its sequence `len` tokens long, is its last

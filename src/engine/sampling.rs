@@ -51,6 +51,11 @@ impl RowSink for Sampling<'_> {
         self.results.push(RowResult::Sampled(Sampled { token, logprobs: None }));
     }
 
+    fn reported(&mut self, _row: usize, sampled: TokenLogprobs) {
+        let (token, logprobs) = (sampled.token, Some(Box::new(sampled)));
+        self.results.push(RowResult::Sampled(Sampled { token, logprobs }));
+    }
+
     fn progress(&mut self) {
         self.status.progress(true);
     }

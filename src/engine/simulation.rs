@@ -9,23 +9,34 @@
 use super::{
     Core, EngineConfig, EngineHandle, Generation, NewRequest, PrefixCaching, Transfer, Turn,
 };
-use crate::runner::sim::{Samples, SimBackend, SimConfig, context_hash, fill_logits};
+use crate::runner::sim::{Samples, SimBackend, SimConfig, context_hash};
 use crate::runner::{Backend, BackendError, Limits, RowSink, StepBatch, StepTiming};
-use crate::sampler::{Sampler, SamplerState};
 use crate::scheduler::SchedulerConfig;
 use crate::types::{
-    BlockHash, Clock, FinishReason, Generated, HashAlgo, Moment, Policy, Repetition,
-    SamplingParams, SharedTimeline, StopReason, TimelineRoom, Token, TokenLogprobs,
+    BlockHash, Clock, Generated, HashAlgo, LogprobsMode, Moment, Policy, Repetition,
+    SamplingParams, SharedTimeline, TimelineRoom, Token,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 mod account;
+mod alone;
 mod mirror;
 
 use account::Account;
+use alone::{Outcome, alone};
 use mirror::Mirror;
+
+/// What log-probabilities are; half of all engines have the mode in which a device may tell them.
+const MODES: [LogprobsMode; 6] = [
+    LogprobsMode::RawLogprobs,
+    LogprobsMode::RawLogprobs,
+    LogprobsMode::RawLogprobs,
+    LogprobsMode::RawLogits,
+    LogprobsMode::ProcessedLogprobs,
+    LogprobsMode::ProcessedLogits,
+];
 
 /// Deterministic choices.
 struct Dice(u64);
@@ -120,7 +131,7 @@ fn config(dice: &mut Dice, limits: &mut Limits) -> EngineConfig {
         max_queued_tokens: usize::MAX,
         seed: 0,
         iteration_buckets: vec![1.0, 8.0],
-        logprobs: Default::default(),
+        logprobs: dice.pick(&MODES),
         observation: Default::default(),
     }
 }
@@ -142,7 +153,8 @@ fn request(dice: &mut Dice, limits: &Limits, max_model_len: usize, now: Moment) 
         params.top_k = dice.range(0, 4) as u32;
         params.repetition_penalty = dice.pick(&[1.0, 1.2]);
     }
-    params.logprobs = dice.chance(20).then_some(2);
+    // All, more than a device reports, and few.
+    params.logprobs = dice.chance(30).then(|| dice.pick(&[-1, 40, 0, 2]));
     params.logprob_token_ids = dice.chance(20).then(|| [3, 1].into());
     params.prompt_logprobs = dice.chance(15).then_some(1);
     params.repetition = dice.chance(20).then(|| Repetition {
@@ -173,66 +185,6 @@ fn request(dice: &mut Dice, limits: &Limits, max_model_len: usize, now: Moment) 
         reports_prefix: dice.chance(10),
         timeline: SharedTimeline::new(now, room),
     }
-}
-
-/// Everything a generation sends.
-#[derive(Debug, Default, PartialEq)]
-struct Outcome {
-    prompt_logprobs: Option<Vec<TokenLogprobs>>,
-    tokens: Vec<(Token, Option<TokenLogprobs>)>,
-    finish: Option<(FinishReason, Option<StopReason>)>,
-}
-
-/// What the request gives alone: plain loops, no scheduler, no blocks.
-fn alone(request: &NewRequest, limits: &Limits) -> Outcome {
-    let params = &request.params;
-    let mut sampler = Sampler::new(limits.vocab_size);
-    let state = SamplerState::new(params, &request.prompt, limits.vocab_size, 0);
-    let mut state = state.numbered(request.number);
-    let mut logits = vec![0.0; limits.vocab_size];
-    let mut outcome = Outcome::default();
-    let (mut context, mut output) = (0, Vec::new());
-    for (at, &token) in request.prompt.iter().enumerate() {
-        context = context_hash(context, token);
-        if let (Some(top), Some(&next)) = (params.prompt_logprobs, request.prompt.get(at + 1)) {
-            fill_logits(context, &mut logits);
-            let scored = sampler.score(next, top, &logits);
-            outcome.prompt_logprobs.get_or_insert_default().push(scored);
-        }
-    }
-    if params.prompt_logprobs.is_some() {
-        outcome.prompt_logprobs.get_or_insert_default();
-    }
-    while outcome.finish.is_none() {
-        fill_logits(context, &mut logits);
-        let sampled = sampler.sample(params, &state, &output, &mut logits);
-        state.accept(sampled.token);
-        output.push(sampled.token);
-        context = context_hash(context, sampled.token);
-        outcome.tokens.push((sampled.token, sampled.logprobs.map(|boxed| *boxed)));
-        outcome.finish = if output.len() < params.min_tokens as usize {
-            None
-        } else if params.eos == Some(sampled.token) {
-            Some((FinishReason::Stop, None))
-        } else if params.stop_token_ids.contains(&sampled.token) {
-            Some((FinishReason::Stop, Some(StopReason::Token(sampled.token))))
-        } else if output.len() == params.max_tokens as usize {
-            Some((FinishReason::Length, None))
-        } else {
-            let stop = || Some(StopReason::Text("repetition_detected".to_owned()));
-            repeats(params.repetition, &output).then(|| (FinishReason::Repetition, stop()))
-        };
-    }
-    outcome
-}
-
-/// The rule as vLLM words it: the last tokens, pattern by pattern.
-fn repeats(rule: Option<Repetition>, output: &[Token]) -> bool {
-    let Some(Repetition { min_pattern, max_pattern, min_count }) = rule else { return false };
-    (min_pattern..=max_pattern).filter(|length| length * min_count <= output.len()).any(|length| {
-        let pattern = &output[output.len() - length..];
-        output.rchunks(length).take(min_count).all(|part| part == pattern)
-    })
 }
 
 /// A generation under way, and what it must come to.
@@ -275,6 +227,7 @@ struct World {
     dice: Dice,
     limits: Limits,
     max_model_len: usize,
+    mode: LogprobsMode,
     core: Core,
     handle: EngineHandle,
     device: Arc<Mutex<SimBackend>>,
@@ -289,7 +242,7 @@ impl World {
         let mut dice = Dice(seed);
         let mut limits = limits(&mut dice);
         let config = config(&mut dice, &mut limits);
-        let max_model_len = config.max_model_len;
+        let (max_model_len, mode) = (config.max_model_len, config.logprobs);
         let samples = dice.pick(&[Samples::No, Samples::Ahead]);
         let sim = SimConfig { limits, step_time: Duration::ZERO, samples, fails_at: None };
         let device = Arc::new(Mutex::new(SimBackend::new(sim)));
@@ -299,13 +252,13 @@ impl World {
         let mirror = Mirror::default();
         core.tell_kv_events(Box::new(mirror.clone()));
         let (clients, contents) = Default::default();
-        Self { dice, limits, max_model_len, core, handle, device, clients, contents, mirror }
+        Self { dice, limits, max_model_len, mode, core, handle, device, clients, contents, mirror }
     }
 
     fn arrive(&mut self) {
         let now = self.handle.clock().now();
         let request = request(&mut self.dice, &self.limits, self.max_model_len, now);
-        let expected = alone(&request, &self.limits);
+        let expected = alone(&request, &self.limits, self.mode);
         let account = Account { timeline: request.timeline.clone(), tokens: Vec::new() };
         let mut place = self.handle.reserve(1).expect("fewer clients than places");
         let generation = place.start(request).expect("the engine lives");

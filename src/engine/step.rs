@@ -120,7 +120,8 @@ impl Core {
             let request = self.requests[slot].as_ref().expect("planned slots are in use");
             let rows = request.rows_wanted(start, start + len, sequence.tokens.len());
             let tokens = &sequence.tokens[start..start + len];
-            let draw = (rows > 0).then(|| request.draw(sequence.output().len())).flatten();
+            let draw = || request.draw(sequence.output().len(), self.config.logprobs);
+            let draw = (rows > 0).then(draw).flatten();
             self.batch.push(tokens, start, sequence.blocks.table(), rows, draw);
         }
     }

@@ -1,14 +1,14 @@
 //! The engine thread from outside: life, death, and who is told what.
 
 use super::*;
-use crate::runner::Limits;
 use crate::runner::sim::{Samples, SimBackend, SimConfig};
+use crate::runner::{Backend, BackendError, Limits, RowSink, StepBatch, StepTiming};
 use crate::scheduler::SchedulerConfig;
 use crate::types::{
-    Clock, Finish, FinishReason, Generated, Moment, Policy, SamplingParams, SharedTimeline,
-    TimelineRoom, Token,
+    Clock, Finish, FinishReason, Generated, LogprobsMode, Moment, Policy, SamplingParams,
+    SharedTimeline, TimelineRoom, Token,
 };
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const LIMITS: Limits = Limits {
@@ -224,4 +224,86 @@ async fn refusing_newcomers_lets_what_runs_go_on() {
     assert_eq!(events(generate(&handle, 5)).await, [ended(FinishReason::Abort)]);
     assert_eq!(events(running).await.len(), 501);
     handle.stop();
+}
+
+/// The simulated device, and what it was asked for: how many steps were under way, and for each
+/// row how it is drawn and what is told with it.
+struct Asked {
+    device: SimBackend,
+    under_way: usize,
+    log: Log,
+}
+
+type Log = Arc<Mutex<Vec<(usize, Vec<Option<Option<u32>>>)>>>;
+
+impl Backend for Asked {
+    fn limits(&self) -> &Limits {
+        self.device.limits()
+    }
+
+    fn runs_ahead(&self) -> bool {
+        self.device.runs_ahead()
+    }
+
+    fn submit(&mut self, batch: &StepBatch) -> Result<(), BackendError> {
+        let rows = batch.rows.iter().map(|row| row.draw.map(|draw| draw.report)).collect();
+        self.log.lock().unwrap().push((self.under_way, rows));
+        self.under_way += 1;
+        self.device.submit(batch)
+    }
+
+    fn collect(&mut self, sink: &mut dyn RowSink) -> Result<StepTiming, BackendError> {
+        self.under_way -= 1;
+        self.device.collect(sink)
+    }
+}
+
+/// What one generation of a few tokens asks the device for: the rows of all steps in order, and
+/// whether any step was submitted ahead.
+async fn asked(
+    change: impl FnOnce(&mut SamplingParams),
+    mode: LogprobsMode,
+) -> (Vec<Option<Option<u32>>>, bool) {
+    let log = Log::default();
+    let device = SimBackend::new(SimConfig { samples: Samples::Ahead, ..sim() });
+    let backend = Box::new(Asked { device, under_way: 0, log: log.clone() });
+    let config = EngineConfig { logprobs: mode, ..config(8) };
+    let (core, handle) = Core::new(config, backend, Clock::system());
+    let thread = spawn(core).expect("a thread");
+    let mut new = request(6);
+    let mut params = SamplingParams::greedy(6);
+    change(&mut params);
+    new.params = Arc::new(params);
+    let generation = handle.reserve(1).expect("there is room").start(new).expect("it lives");
+    assert_eq!(events(generation).await.len(), 7);
+    handle.stop();
+    thread.join().expect("no panic").expect("no failure");
+    let log = std::mem::take(&mut *log.lock().unwrap());
+    let ahead = log.iter().any(|(under_way, _)| *under_way > 0);
+    (log.into_iter().flat_map(|(_, rows)| rows).collect(), ahead)
+}
+
+#[tokio::test]
+async fn the_device_tells_log_probabilities_where_it_can() {
+    let raw = LogprobsMode::RawLogprobs;
+    let (rows, ahead) = asked(|params| params.logprobs = Some(3), raw).await;
+    assert!(ahead && rows.iter().all(|row| *row == Some(Some(3))), "{rows:?}");
+    // All of them, too many, certain ones, and others than those of the row as it is.
+    let all = asked(|params| params.logprobs = Some(-1), raw).await;
+    let many = asked(|params| params.logprobs = Some(33), raw).await;
+    let change = |params: &mut SamplingParams| {
+        params.logprobs = Some(2);
+        params.logprob_token_ids = Some([5, 6].into());
+    };
+    let certain = asked(change, raw).await;
+    let processed = LogprobsMode::ProcessedLogprobs;
+    let others = asked(|params| params.logprobs = Some(3), processed).await;
+    for (rows, ahead) in [all, many, certain, others] {
+        assert!(!ahead && rows.iter().all(Option::is_none), "{rows:?}");
+    }
+    // The host scores the prompt; then it is needed no more.
+    let (rows, ahead) = asked(|params| params.prompt_logprobs = Some(1), raw).await;
+    assert!(ahead, "{rows:?}");
+    assert_eq!(rows[..3], [None; 3]);
+    assert!(rows[3..].iter().all(|row| *row == Some(None)), "{rows:?}");
 }

@@ -12,7 +12,7 @@ pub mod sim;
 
 pub use batch::{SampleRow, StepBatch};
 
-use crate::types::{KvMemory, Token};
+use crate::types::{KvMemory, Token, TokenLogprobs};
 use std::time::Duration;
 
 /// What a backend has allocated for; nothing grows after start.
@@ -77,6 +77,10 @@ pub trait RowSink {
 
     /// The token that the backend sampled for row `row` itself; not for rows that need logits.
     fn sampled(&mut self, row: usize, token: Token);
+
+    /// The same for a row whose draw [reports](crate::sampler::Draw::report): the token with its
+    /// log-probabilities.
+    fn reported(&mut self, row: usize, sampled: TokenLogprobs);
 
     /// A part of a long step is done: the device is slow, not stuck.
     fn progress(&mut self) {}

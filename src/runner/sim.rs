@@ -7,7 +7,7 @@
 
 use super::{Backend, BackendError, Limits, RowSink, StepBatch, StepTiming};
 use crate::sampler::{Draw, Sampler};
-use crate::types::{BlockId, KvMemory, KvRegion, Token};
+use crate::types::{BlockId, KvMemory, KvRegion, Token, TokenLogprobs};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -43,9 +43,10 @@ struct Step {
 }
 
 /// A row that wants a result.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Row {
     Sampled(Token),
+    Reported(TokenLogprobs),
     /// The logits that follow this context.
     Logits(u64),
 }
@@ -140,7 +141,6 @@ impl Backend for SimBackend {
             }
         }
         let mut rows = std::mem::take(&mut self.spare);
-        rows.clear();
         for row in &batch.rows {
             let at = batch.positions[row.row as usize] as usize;
             let block = batch.block_table(row.seq as usize)[at / block_size] as usize;
@@ -152,15 +152,16 @@ impl Backend for SimBackend {
     }
 
     fn collect(&mut self, sink: &mut dyn RowSink) -> Result<StepTiming, BackendError> {
-        let Some(Step { started, rows }) = self.steps.pop_front() else {
+        let Some(Step { started, mut rows }) = self.steps.pop_front() else {
             return Ok(StepTiming::default());
         };
         if let Some(left) = self.config.step_time.checked_sub(started.elapsed()) {
             std::thread::sleep(left);
         }
-        for (i, &row) in rows.iter().enumerate() {
+        for (i, row) in rows.drain(..).enumerate() {
             match row {
                 Row::Sampled(token) => sink.sampled(i, token),
+                Row::Reported(sampled) => sink.reported(i, sampled),
                 Row::Logits(context) => {
                     fill_logits(context, &mut self.logits);
                     sink.logits(i, &mut self.logits);
@@ -177,19 +178,23 @@ impl SimBackend {
     fn token(&self, batch: &StepBatch, row: usize) -> Token {
         let Some(&from) = batch.feed.get(row) else { return batch.tokens[row] };
         match self.steps.back().and_then(|step| step.rows.get(from as usize)) {
-            Some(&Row::Sampled(token)) => token,
+            Some(Row::Sampled(token) | Row::Reported(TokenLogprobs { token, .. })) => *token,
             other => panic!("row {row} is fed by {other:?}"),
         }
     }
 
     fn result(&mut self, context: u64, draw: Option<&Draw>) -> Row {
         match (self.config.samples, draw) {
-            (Samples::Cheaply, Some(_)) => {
+            (Samples::Cheaply, Some(Draw { report: None, .. })) => {
                 Row::Sampled((context % self.config.limits.vocab_size as u64) as Token)
             }
             (Samples::Ahead, Some(draw)) => {
                 fill_logits(context, &mut self.logits);
-                Row::Sampled(self.sampler.draw(draw, &self.logits))
+                let token = self.sampler.draw(draw, &self.logits);
+                match draw.report {
+                    Some(top) => Row::Reported(self.sampler.score(token, top as i32, &self.logits)),
+                    None => Row::Sampled(token),
+                }
             }
             _ => Row::Logits(context),
         }

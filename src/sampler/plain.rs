@@ -2,7 +2,7 @@
 
 use super::adjust;
 use super::state::SamplerState;
-use crate::types::SamplingParams;
+use crate::types::{LogprobsMode, SamplingParams};
 
 /// All that a plain draw depends on, beside the row: see [`super`] for what is done with it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,12 +16,25 @@ pub struct Draw {
     /// What keys the noise, with the position.
     pub seed: u64,
     pub position: u32,
+    /// The token comes with its log-probability and those of so many best ones, of the row as it
+    /// is; `None`: it comes alone.
+    pub report: Option<u32>,
 }
 
 impl Draw {
     /// The best token.
-    pub const GREEDY: Self =
-        Self { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed: 0, position: 0 };
+    pub const GREEDY: Self = Self {
+        temperature: 0.0,
+        top_k: 0,
+        top_p: 1.0,
+        min_p: 0.0,
+        seed: 0,
+        position: 0,
+        report: None,
+    };
+
+    /// The most log-probabilities that come with a token, beside its own.
+    pub const MOST_REPORTED: u32 = 32;
 
     /// How the token after `generated` ones is drawn; `None` when the row is changed before that
     /// (masks, biases, penalties).
@@ -36,7 +49,15 @@ impl Draw {
         if state.depends_on_output() { None } else { Self::of(params, state, generated) }
     }
 
-    /// The same, whatever else is done to the row.
+    /// With the log-probabilities that `params` ask for; `None` when only the host can tell them.
+    pub fn reporting(self, params: &SamplingParams, mode: LogprobsMode) -> Option<Self> {
+        let Some(top) = params.logprobs else { return Some(self) };
+        let report = u32::try_from(top).ok().filter(|&top| top <= Self::MOST_REPORTED)?;
+        let plain = mode == LogprobsMode::RawLogprobs && params.logprob_token_ids.is_none();
+        plain.then_some(Self { report: Some(report), ..self })
+    }
+
+    /// The draw alone, whatever else is done to the row.
     pub(super) fn new(params: &SamplingParams, state: &SamplerState, generated: usize) -> Self {
         if params.is_greedy() {
             return Self::GREEDY;
@@ -48,6 +69,7 @@ impl Draw {
             min_p: params.min_p,
             seed: state.seed,
             position: state.position(generated),
+            report: None,
         }
     }
 }

@@ -9,7 +9,7 @@ pub mod schedule;
 use glassbox::model::{Dims, WeightError, Weights};
 use glassbox::runner::cpu::Isa;
 use glassbox::runner::{Backend, Limits, RowSink, StepBatch};
-use glassbox::types::Token;
+use glassbox::types::{Token, TokenLogprobs};
 use half::bf16;
 use std::collections::HashMap;
 
@@ -150,6 +150,10 @@ impl RowSink for Collected {
     }
 
     fn sampled(&mut self, _row: usize, _token: Token) {
+        panic!("logits were wanted");
+    }
+
+    fn reported(&mut self, _row: usize, _sampled: TokenLogprobs) {
         panic!("logits were wanted");
     }
 }

@@ -119,26 +119,45 @@ impl Forward {
     fn sample(&self, stream: &Stream, parts: &Parts, range: Range<usize>) -> Result<(), Failure> {
         let (work, kernels) = (&self.work, &self.kernels);
         let (count, vocab) = (range.len(), self.dims.vocab);
-        let groups = vocab.div_ceil(SAMPLE_GROUP).div_ceil(SAMPLE_WARPS);
         let draws = parts.draws.part(range.start * 8, count * 8);
         let none: Option<Span<i32>> = None;
+        let (sampled, logits, groups) = (work.sampled, work.logits, work.sampling);
+        let [first, last] = self.over_logits(count);
         // SAFETY: the buffers hold `count` rows; see `kernels/README.md`.
         unsafe {
-            let grid = [groups as u32, count as u32, 1];
-            let first = Launch { grid, block: 32 * SAMPLE_WARPS as u32, shared: 0 };
-            launch!(
-                kernels.sample_groups,
-                stream,
-                first,
-                work.sampling,
-                work.logits,
-                draws,
-                vocab
-            )?;
-            let last = Launch { grid: [count as u32, 1, 1], block: 1024, shared: 0 };
-            let (sampled, logits, groups) = (work.sampled, work.logits, work.sampling);
+            launch!(kernels.sample_groups, stream, first, groups, logits, draws, vocab)?;
             launch!(kernels.sample_rows, stream, last, sampled, none, logits, draws, groups, vocab)
         }
+    }
+
+    /// Asks for the log-probabilities that are told with the tokens of wanted rows `range`, whose
+    /// logits and tokens [`Forward::head`] was asked for last.
+    pub fn logprobs(
+        &self,
+        stream: &Stream,
+        parts: &Parts,
+        range: Range<usize>,
+    ) -> Result<(), Failure> {
+        let (work, kernels, vocab) = (&self.work, &self.kernels, self.dims.vocab);
+        let (logits, chosen, groups) = (work.logits, work.sampled, work.sampling);
+        let wanted = parts.reports.part(range.start, range.len());
+        let [first, last] = self.over_logits(range.len());
+        // SAFETY: the buffers hold as many rows; see `kernels/README.md`.
+        unsafe {
+            let (groups_kernel, rows_kernel) = (&kernels.logprobs_groups, &kernels.logprobs_rows);
+            launch!(groups_kernel, stream, first, groups, logits, chosen, wanted, vocab)?;
+            let reports = work.reports;
+            launch!(rows_kernel, stream, last, reports, logits, chosen, wanted, groups, vocab)
+        }
+    }
+
+    /// The blocks of the two kernels that look at `rows` rows of logits: warps take a group of
+    /// tokens each, then blocks a row.
+    fn over_logits(&self, rows: usize) -> [Launch; 2] {
+        let blocks = self.dims.vocab.div_ceil(SAMPLE_GROUP).div_ceil(SAMPLE_WARPS);
+        let grid = [blocks as u32, rows as u32, 1];
+        let first = Launch { grid, block: 32 * SAMPLE_WARPS as u32, shared: 0 };
+        [first, Launch { grid: [rows as u32, 1, 1], block: 1024, shared: 0 }]
     }
 
     /// Puts what the step before sampled in the place of tokens that only the device knows.

@@ -44,6 +44,7 @@ pub(super) struct Layout {
     tiles: usize,
     wanted: usize,
     draws: usize,
+    reports: usize,
     tables: usize,
     len: usize,
 }
@@ -70,6 +71,7 @@ impl Layout {
             tiles: take(shape.tiles * 4),
             wanted: take(shape.wanted),
             draws: take(shape.wanted * DRAW_LEN),
+            reports: take(shape.wanted),
             tables: take(shape.seqs * width),
             len: end,
         }
@@ -99,6 +101,7 @@ impl Layout {
             tiles: input.part(self.tiles, tiles * 4),
             wanted: input.part(self.wanted, wanted),
             draws: input.part(self.draws, wanted * DRAW_LEN),
+            reports: input.part(self.reports, wanted),
             tables: input.part(self.tables, seqs * self.width),
         }
     }
@@ -122,6 +125,9 @@ pub(super) struct Parts {
     pub wanted: Span<i32>,
     /// `[wanted][8]`.
     pub draws: Span<i32>,
+    /// `[wanted]`: how many log-probabilities are told beside that of the sampled token; none: not
+    /// even that one.
+    pub reports: Span<i32>,
     /// `[seqs][width]`.
     pub tables: Span<i32>,
 }
@@ -249,6 +255,11 @@ fn write_wanted(rows: &[SampleRow], layout: &Layout, out: &mut [i32]) {
     let (draws, _) = draws.as_chunks_mut::<DRAW_LEN>();
     for (i, draw) in draws.iter_mut().enumerate() {
         *draw = encode(rows.get(i).and_then(|row| row.draw.as_ref()));
+    }
+    let reports = &mut out[layout.reports..][..layout.shape.wanted];
+    reports.fill(NONE);
+    for (row, report) in rows.iter().zip(reports) {
+        *report = row.draw.and_then(|draw| draw.report).map_or(NONE, |count| count as i32);
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Kernels {
     pub attend_prefill: Function,
     pub sample_groups: Function,
     pub sample_rows: Function,
+    pub logprobs_groups: Function,
+    pub logprobs_rows: Function,
     pub products: Products,
     _images: Images,
 }
@@ -41,6 +43,8 @@ impl Kernels {
             attend_prefill: images.kernel(c"gb_attend_prefill", TILES_SHARED)?,
             sample_groups: find(c"gb_sample_groups")?,
             sample_rows: find(c"gb_sample_rows")?,
+            logprobs_groups: find(c"gb_logprobs_groups")?,
+            logprobs_rows: find(c"gb_logprobs_rows")?,
             products: Products::find(&images, gpu)?,
             _images: images,
         })

@@ -17,6 +17,7 @@ mod input;
 mod kernels;
 mod memory;
 mod probe;
+mod report;
 mod step;
 mod upload;
 mod weights;

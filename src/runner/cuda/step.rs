@@ -4,9 +4,10 @@ use super::driver::{Device, Event, Failure, Graph, Pinned, Stream};
 use super::forward::Forward;
 use super::input::{Layout, Parts, Planner, Shape};
 use super::probe::Phase;
+use super::report::{self, REPORT_LEN};
 use super::workspace::Workspace;
 use crate::model::Dims;
-use crate::runner::{Limits, RowSink, StepBatch};
+use crate::runner::{Limits, RowSink, SampleRow, StepBatch};
 use crate::types::Token;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -47,9 +48,11 @@ struct Slot {
     input: Pinned<i32>,
     /// Sampled tokens of the rows that are handed out together.
     sampled: Pinned<i32>,
+    /// And what is told with them.
+    reports: Pinned<i32>,
     parts: Option<Parts>,
-    /// Of each wanted row: its logits are wanted.
-    needs_logits: Vec<bool>,
+    /// What is wanted of each wanted row.
+    wants: Vec<Want>,
     /// Around the kernels.
     begin: Event,
     end: Event,
@@ -57,17 +60,64 @@ struct Slot {
     done: Event,
 }
 
+/// What is wanted of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Want {
+    Logits,
+    Token,
+    /// The token with its log-probabilities.
+    Report,
+}
+
+impl Want {
+    fn of(row: &SampleRow) -> Self {
+        match row.draw {
+            None => Self::Logits,
+            Some(draw) if draw.report.is_some() => Self::Report,
+            Some(_) => Self::Token,
+        }
+    }
+}
+
 impl Slot {
     fn new(device: &Arc<Device>, limits: &Limits, work: &Workspace) -> Result<Self, Failure> {
         Ok(Self {
             input: Pinned::new(device, work.input.len)?,
             sampled: Pinned::new(device, work.logit_rows)?,
+            reports: Pinned::new(device, work.logit_rows * REPORT_LEN)?,
             parts: None,
-            needs_logits: Vec::with_capacity(limits.max_tokens),
+            wants: Vec::with_capacity(limits.max_tokens),
             begin: Event::new(device)?,
             end: Event::new(device)?,
             done: Event::new(device)?,
         })
+    }
+
+    /// Asks for what is told of wanted rows `group`, whose tokens were asked for last, notes the
+    /// end of the kernels, and asks for the copies home.
+    fn bring_home(
+        &mut self,
+        forward: &Forward,
+        stream: &Stream,
+        parts: &Parts,
+        group: Range<usize>,
+    ) -> Result<(), Failure> {
+        let (work, count) = (&forward.work, group.len());
+        let reports = self.wants[group.clone()].contains(&Want::Report);
+        if reports {
+            // Not a part of graphs: few steps want it, and those are not a kind of their own.
+            forward.logprobs(stream, parts, group)?;
+        }
+        self.end.record(stream)?;
+        // SAFETY: waited for before they are looked at.
+        unsafe {
+            stream.download(work.sampled.part(0, count), &mut self.sampled, 0)?;
+            if reports {
+                let reports = work.reports.part(0, count * REPORT_LEN);
+                stream.download(reports, &mut self.reports, 0)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -110,8 +160,8 @@ impl Steps {
         let parts = layout.parts(forward.work.input);
         let slot = &mut self.slots[self.next];
         self.planner.write(batch, &layout, &mut slot.input, &mut self.passes);
-        slot.needs_logits.clear();
-        slot.needs_logits.extend(batch.rows.iter().map(|row| row.draw.is_none()));
+        slot.wants.clear();
+        slot.wants.extend(batch.rows.iter().map(Want::of));
         slot.parts = Some(parts);
         slot.begin.record(&self.stream)?;
         // SAFETY: the slot is not written again before the step was waited for.
@@ -126,11 +176,9 @@ impl Steps {
             let first = 0..shape.wanted.min(self.logit_rows);
             forward.head(&self.stream, &parts, first)?;
         }
+        let first = 0..batch.rows.len().min(self.logit_rows);
         let slot = &mut self.slots[self.next];
-        let first = batch.rows.len().min(self.logit_rows);
-        slot.end.record(&self.stream)?;
-        // SAFETY: waited for before it is looked at.
-        unsafe { self.stream.download(forward.work.sampled.part(0, first), &mut slot.sampled, 0)? };
+        slot.bring_home(forward, &self.stream, &parts, first)?;
         slot.done.record(&self.stream)?;
         self.next = (self.next + 1) % UNDER_WAY;
         self.under_way += 1;
@@ -210,7 +258,7 @@ impl Steps {
         let slot = &mut self.slots[at];
         slot.done.wait()?;
         let mut device = slot.end.since(&slot.begin)?;
-        let (rows, parts) = (slot.needs_logits.len(), slot.parts.take().expect("submitted"));
+        let (rows, parts) = (slot.wants.len(), slot.parts.take().expect("submitted"));
         self.hand_out(forward, at, 0..rows.min(self.logit_rows), sink)?;
         for start in (self.logit_rows..rows).step_by(self.logit_rows) {
             sink.progress();
@@ -232,10 +280,7 @@ impl Steps {
         let slot = &mut self.slots[at];
         slot.begin.record(&self.stream)?;
         forward.head(&self.stream, parts, group.clone())?;
-        slot.end.record(&self.stream)?;
-        let sampled = forward.work.sampled.part(0, group.len());
-        // SAFETY: waited for before it is looked at.
-        unsafe { self.stream.download(sampled, &mut slot.sampled, 0)? };
+        slot.bring_home(forward, &self.stream, parts, group)?;
         self.stream.wait()?;
         slot.end.since(&slot.begin)
     }
@@ -251,15 +296,21 @@ impl Steps {
     ) -> Result<(), Failure> {
         for (i, row) in group.enumerate() {
             let slot = &self.slots[at];
-            if !slot.needs_logits[row] {
-                sink.sampled(row, slot.sampled[i] as Token);
-                continue;
+            let token = slot.sampled[i] as Token;
+            match slot.wants[row] {
+                Want::Token => sink.sampled(row, token),
+                Want::Report => {
+                    let told = &slot.reports[i * REPORT_LEN..][..REPORT_LEN];
+                    sink.reported(row, report::decode(token, told));
+                }
+                Want::Logits => {
+                    let logits = forward.work.logits.part(i * self.vocab, self.vocab);
+                    // SAFETY: waited for before it is looked at.
+                    unsafe { self.stream.download(logits, &mut self.logits, 0)? };
+                    self.stream.wait()?;
+                    sink.logits(row, &mut self.logits);
+                }
             }
-            let logits = forward.work.logits.part(i * self.vocab, self.vocab);
-            // SAFETY: waited for before it is looked at.
-            unsafe { self.stream.download(logits, &mut self.logits, 0)? };
-            self.stream.wait()?;
-            sink.logits(row, &mut self.logits);
         }
         Ok(())
     }

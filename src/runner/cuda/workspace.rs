@@ -2,6 +2,7 @@
 
 use super::driver::{Plan, Span};
 use super::input::Layout;
+use super::report::REPORT_LEN;
 use super::weights::qkv_outputs;
 use crate::model::Dims;
 use crate::runner::Limits;
@@ -44,6 +45,8 @@ pub(super) struct Workspace {
     pub sampling: Span<f32>,
     /// Sampled tokens, `[wanted rows]`.
     pub sampled: Span<i32>,
+    /// What is told with them, `[wanted rows][REPORT_LEN]`.
+    pub reports: Span<i32>,
     /// What the step is (see [`Layout`]).
     pub input: Span<i32>,
     /// Rows of logits at once.
@@ -74,6 +77,7 @@ impl Workspace {
             last: plan.take(logit_rows * dims.hidden),
             sampling: plan.take(logit_rows * dims.vocab.div_ceil(SAMPLE_GROUP) * SAMPLE_LEN),
             sampled: plan.take(logit_rows),
+            reports: plan.take(logit_rows * REPORT_LEN),
             input: plan.take(Layout::longest(limits)),
             logit_rows,
             segments,
