@@ -1,56 +1,17 @@
 //! Products with packed weights: which of the kernels runs, and how. All of them give the same
 //! bits, so the choice is one of speed alone (see `kernels/README.md`, *Launching*).
 
+mod choice;
+
 use super::driver::{Failure, Function, Launch, Span, Stream, launch};
 use super::error::CudaError;
 use super::gpu::Gpu;
 use super::images::Images;
+use choice::{StreamShape, TILED};
 use half::bf16;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::CStr;
-
-/// The streaming kernels: most rows; warps of a block where there are outputs enough for every
-/// multiprocessor, and where there are not.
-const STREAMS: [(usize, usize, usize); 3] = [(8, 8, 16), (16, 8, 12), (32, 4, 7)];
-/// The fewest warps of a streaming block: so many add partial sums up.
-const FEWEST_WARPS: usize = 4;
-/// Outputs of a tile of packed weights, and elements along K of a segment.
-const TILE: usize = 16;
-const SEGMENT: usize = 256;
-/// Shared memory for totals that a choice of blocks reckons with, where there are any.
-const TOTALS_SHARED: usize = 16 << 10;
-
-/// A tiled kernel: outputs and rows of a block, its threads and shared memory, and what an output
-/// of a row costs beside one of the largest tiles, in percent.
-#[derive(Clone, Copy, Debug)]
-struct Tiled {
-    outputs: usize,
-    rows: usize,
-    threads: u32,
-    shared: usize,
-    weight: usize,
-}
-
-/// Largest first.
-const TILED: [Tiled; 5] = [
-    Tiled { outputs: 128, rows: 128, threads: 256, shared: 131_072, weight: 100 },
-    Tiled { outputs: 128, rows: 64, threads: 256, shared: 98_304, weight: 110 },
-    Tiled { outputs: 64, rows: 64, threads: 128, shared: 98_304, weight: 125 },
-    Tiled { outputs: 32, rows: 64, threads: 128, shared: 98_304, weight: 160 },
-    Tiled { outputs: 32, rows: 32, threads: 128, shared: 98_304, weight: 200 },
-];
-
-impl Tiled {
-    fn blocks(&self, m: usize, n: usize) -> usize {
-        n.div_ceil(self.outputs) * m.div_ceil(self.rows)
-    }
-
-    /// The work of the busiest of so many multiprocessors.
-    fn work(&self, m: usize, n: usize, processors: usize) -> usize {
-        self.blocks(m, n).div_ceil(processors) * self.outputs * self.rows * self.weight
-    }
-}
 
 /// Rows to multiply.
 #[derive(Clone, Copy, Debug)]
@@ -175,9 +136,8 @@ impl Products {
 
     /// Whether a product of `m` rows with `n` outputs norms its rows of `k` elements on the way.
     pub fn norms(&self, (m, n, k): (usize, usize, usize), output: &Output) -> bool {
-        let rows = STREAMS[0].0;
-        let shape = self.stream(0, true, n, k);
-        self.family(output).norm.is_some() && m <= rows && shape.shared(0) <= self.block_shared
+        let shape = StreamShape::of(0, true, (n, k), self.processors);
+        self.family(output).norm.is_some() && m <= shape.rows && shape.fits(self.block_shared)
     }
 
     /// Asks `stream` for the product of `input` with a packed `matrix`: `m` rows, `n` outputs, `k`
@@ -199,22 +159,23 @@ impl Products {
             Input::Rows(x) => x,
             Input::Norm { x, weight, eps } => {
                 let kernel = family.norm.as_ref().expect("`norms` was asked");
-                let launch = self.stream_launch(kernel, &self.stream(0, true, n, k), n)?;
+                let shape = StreamShape::of(0, true, (n, k), self.processors);
+                let launch = self.stream_launch(kernel, &shape, n)?;
                 // SAFETY: shapes as the workspace and the weights were planned for.
                 return unsafe {
                     launch!(kernel, stream, launch, out, matrix, x, weight, eps, m, n, k, ld)
                 };
             }
         };
-        let (kernel, launch) = match STREAMS.iter().position(|&(rows, ..)| m <= rows) {
+        let (kernel, launch) = match choice::stream_for(m) {
             Some(i) => {
                 let kernel = &family.streams[i];
-                (kernel, self.stream_launch(kernel, &self.stream(i, false, n, k), n)?)
+                let shape = StreamShape::of(i, false, (n, k), self.processors);
+                (kernel, self.stream_launch(kernel, &shape, n)?)
             }
             None => {
-                let work = |&i: &usize| TILED[i].work(m, n, self.processors);
-                let best = (0..TILED.len()).min_by_key(work);
-                let i = self.tile.or(best).expect("there are some");
+                let best = || choice::tiled_for(m, n, self.processors);
+                let i = self.tile.unwrap_or_else(best);
                 let blocks = TILED[i].blocks(m, n) as u32;
                 let (block, shared) = (TILED[i].threads, TILED[i].shared as u32);
                 (&family.tiled[i], Launch { grid: [blocks, 1, 1], block, shared })
@@ -222,16 +183,6 @@ impl Products {
         };
         // SAFETY: as above.
         unsafe { launch!(kernel, stream, launch, out, matrix, x, m, n, k, ld) }
-    }
-
-    /// The blocks of streaming kernel `i`, which may norm its rows.
-    fn stream(&self, i: usize, norms: bool, n: usize, k: usize) -> StreamShape {
-        let (rows, usual, few) = STREAMS[i];
-        let segments = k.div_ceil(SEGMENT);
-        let most = if n.div_ceil(TILE) < self.processors { few } else { usual };
-        let rounds = segments.div_ceil(most);
-        let warps = segments.div_ceil(rounds).max(FEWEST_WARPS);
-        StreamShape { rows, rounds, warps, slots: if norms { segments } else { warps } }
     }
 
     /// Every block that is resident at once has an equal share of the tiles of outputs.
@@ -242,15 +193,10 @@ impl Products {
         n: usize,
     ) -> Result<Launch, Failure> {
         let block = 32 * shape.warps as u32;
-        let reckoned = shape.shared(0) + if shape.rounds > 1 { TOTALS_SHARED } else { 0 };
-        let resident = self.resident(kernel, block, reckoned.min(self.block_shared))?;
-        let tiles = n.div_ceil(TILE);
-        let mut share = tiles.div_ceil(self.processors * resident);
-        if shape.rounds > 1 {
-            share = share.min(256 / shape.rows);
-        }
-        let grid = [tiles.div_ceil(share) as u32, 1, 1];
-        Ok(Launch { grid, block, shared: shape.shared(share) as u32 })
+        let reckoned = shape.reckoned().min(self.block_shared);
+        let resident = self.resident(kernel, block, reckoned)?;
+        let (blocks, share) = shape.share(n, self.processors * resident);
+        Ok(Launch { grid: [blocks as u32, 1, 1], block, shared: shape.shared(share) as u32 })
     }
 
     /// Blocks of a kernel that a multiprocessor holds, asked for once.
@@ -262,25 +208,5 @@ impl Products {
         let resident = kernel.resident(block, shared)?.max(1);
         self.resident.borrow_mut().insert(key, resident);
         Ok(resident)
-    }
-}
-
-/// A block of a streaming kernel.
-struct StreamShape {
-    /// Most rows.
-    rows: usize,
-    /// How often its warps take a segment of K each.
-    rounds: usize,
-    warps: usize,
-    /// Segments of rows that it holds.
-    slots: usize,
-}
-
-impl StreamShape {
-    /// Its dynamic shared memory, with totals for `share` tiles of outputs where there are several
-    /// rounds.
-    fn shared(&self, share: usize) -> usize {
-        let totals = if self.rounds > 1 { 64 * self.rows * share } else { 0 };
-        512 * self.rows * self.slots + 160 * self.rows * self.warps + totals
     }
 }

@@ -287,3 +287,6 @@ fn copy(from: &[u32], to: &mut [i32]) {
     }
     rest.fill(NONE);
 }
+
+#[cfg(test)]
+mod tests;
