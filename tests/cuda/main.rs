@@ -3,6 +3,7 @@
 
 #[path = "../cpu_support/mod.rs"]
 mod cpu_support;
+mod edges;
 #[path = "../kernels/emulator.rs"]
 mod emulator;
 mod failures;

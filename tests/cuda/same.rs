@@ -7,7 +7,7 @@ use glassbox::runner::cpu::CpuBackend;
 
 /// How far the largest difference may be, as a part of the largest logit: activations are rounded
 /// to bf16 at the same places on both, and sums in other orders round otherwise there.
-const CLOSE: f32 = 0.02;
+pub const CLOSE: f32 = 0.02;
 
 fn check(dims: &Dims, block_size: usize, len: usize) {
     let weights = Tensors::random(dims, 11);

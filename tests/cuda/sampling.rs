@@ -9,7 +9,7 @@ use glassbox::types::{Token, TokenLogprobs};
 
 /// What comes of a row.
 #[derive(Debug)]
-enum Found {
+pub enum Found {
     Logits(Vec<f32>),
     Token(Token),
     Report(TokenLogprobs),
@@ -27,7 +27,7 @@ impl Found {
 
 /// Keeps what comes, row by row.
 #[derive(Default)]
-struct Results(Vec<(usize, Found)>);
+pub struct Results(pub Vec<(usize, Found)>);
 
 impl RowSink for Results {
     fn logits(&mut self, row: usize, logits: &mut [f32]) {
@@ -83,7 +83,7 @@ fn the_device_draws_what_the_host_would() {
 }
 
 /// Ranks and tokens are equal; a log-probability differs by the rounding of one sum.
-fn assert_told(found: &Found, draw: &Draw, logits: &[f32]) {
+pub fn assert_told(found: &Found, draw: &Draw, logits: &[f32]) {
     let mut sampler = Sampler::new(logits.len());
     let token = sampler.draw(draw, logits);
     let Some(top) = draw.report else {
