@@ -34,7 +34,8 @@ pub struct StepBatch {
     pub query_start: Vec<u32>,
     /// `[seqs]`: how many tokens of the sequence are in the KV cache when the step is done.
     pub context_len: Vec<u32>,
-    /// `[seqs][max_blocks_per_seq]`, row-major: the block tables.
+    /// `[seqs][max_blocks_per_seq]`, row-major: the block tables. Behind a sequence's own blocks,
+    /// and behind the last sequence, lies what other steps left.
     block_tables: Vec<BlockId>,
     /// Rows whose logits are wanted, ascending by `row`.
     pub rows: Vec<SampleRow>,
@@ -52,7 +53,7 @@ impl StepBatch {
             feed: Vec::with_capacity(limits.max_seqs),
             query_start,
             context_len: Vec::with_capacity(limits.max_seqs),
-            block_tables: Vec::with_capacity(limits.max_seqs * limits.max_blocks_per_seq),
+            block_tables: vec![0; limits.max_seqs * limits.max_blocks_per_seq],
             rows: Vec::with_capacity(limits.max_tokens),
             width: limits.max_blocks_per_seq,
         }
@@ -65,7 +66,6 @@ impl StepBatch {
         self.feed.clear();
         self.query_start.truncate(1);
         self.context_len.clear();
-        self.block_tables.clear();
         self.rows.clear();
     }
 
@@ -85,9 +85,11 @@ impl StepBatch {
         let end = start + tokens.len();
         self.positions.extend(start as u32..end as u32);
         self.context_len.push(end as u32);
-        let table = self.block_tables.len();
-        self.block_tables.extend_from_slice(blocks);
-        self.block_tables.resize(table + self.width, 0);
+        let table = seq as usize * self.width;
+        if self.block_tables.len() < table + self.width {
+            self.block_tables.resize(table + self.width, 0);
+        }
+        self.block_tables[table..][..blocks.len()].copy_from_slice(blocks);
         let last = self.tokens.len() as u32;
         self.query_start.push(last);
         let wanted = last - rows as u32..last;
@@ -111,7 +113,8 @@ impl StepBatch {
         self.tokens.len()
     }
 
-    /// The block table of sequence `seq`, padded to its full width.
+    /// The block table of sequence `seq`, of full width: only the blocks of its context mean
+    /// anything.
     pub fn block_table(&self, seq: usize) -> &[BlockId] {
         &self.block_tables[seq * self.width..][..self.width]
     }

@@ -30,7 +30,6 @@ pub(super) struct Attention {
     heads: usize,
     kv_heads: usize,
     block_size: usize,
-    width: usize,
     eps: f32,
     /// What scores are multiplied by, for powers of 2.
     scale: f32,
@@ -58,7 +57,6 @@ impl Attention {
             heads: dims.heads,
             kv_heads: dims.kv_heads,
             block_size: limits.block_size,
-            width: limits.max_blocks_per_seq,
             eps: dims.rms_eps,
             scale: std::f32::consts::LOG2_E / (dims.head_dim as f32).sqrt(),
             blocks: gpu.processors(),
@@ -86,8 +84,8 @@ impl Attention {
         let grid = [rows as u32, of_row as u32, 1];
         let grid = Launch { grid, block: HEAD_THREADS, shared: 0 };
         let (q, qkv, rotary) = (work.q, work.qkv, model.rotary);
-        let Parts { positions, seqs, tables, .. } = *parts;
-        let Self { width, heads, kv_heads, block_size, eps, .. } = *self;
+        let Parts { positions, seqs, tables, width, .. } = *parts;
+        let Self { heads, kv_heads, block_size, eps, .. } = *self;
         // SAFETY: positions are below the table's length, tables name blocks of the pool.
         unsafe {
             launch!(
@@ -122,8 +120,8 @@ impl Attention {
         (pass, segments): (&Range<usize>, usize),
     ) -> Result<(), Failure> {
         let rows = parts.singles.part(pass.start, pass.len());
-        let Parts { positions, seqs, tables, .. } = *parts;
-        let Self { width, heads, kv_heads, block_size, stages, scale, .. } = *self;
+        let Parts { positions, seqs, tables, width, .. } = *parts;
+        let Self { heads, kv_heads, block_size, stages, scale, .. } = *self;
         let (part_o, part_ml, q) = (work.part_o, work.part_ml, work.q);
         let shared = (stages * STAGE_SHARED) as u32;
         let grid = [self.blocks as u32, 1, 1];
@@ -178,11 +176,11 @@ impl Attention {
         kv: Span<bf16>,
         tiles: usize,
     ) -> Result<(), Failure> {
-        let Self { width, heads, kv_heads, block_size, scale, .. } = *self;
+        let Self { heads, kv_heads, block_size, scale, .. } = *self;
         let grid = [kv_heads as u32, tiles as u32, 1];
         let grid = Launch { grid, block: TILE_THREADS, shared: TILES_SHARED as u32 };
         let (attended, q) = (work.attended, work.q);
-        let Parts { tiles, tables, .. } = *parts;
+        let Parts { tiles, tables, width, .. } = *parts;
         // SAFETY: tiles are rows of the step, tables name blocks of the pool.
         unsafe {
             launch!(

@@ -30,13 +30,14 @@ pub(super) struct Shape {
     pub tiles: usize,
     /// Rows whose logits are wanted.
     pub wanted: usize,
+    /// Entries of a block table.
+    pub width: usize,
 }
 
 /// Where each part starts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
     shape: Shape,
-    width: usize,
     positions: usize,
     seqs: usize,
     feed: usize,
@@ -50,8 +51,8 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// The layout of a step of `shape` with block tables of `width`.
-    pub fn new(shape: Shape, width: usize) -> Self {
+    /// The layout of a step of `shape`.
+    pub fn new(shape: Shape) -> Self {
         let mut end = 0;
         // Parts start at multiples of 4, for those that are read four integers at a time.
         let mut take = |len: usize| {
@@ -63,7 +64,6 @@ impl Layout {
         debug_assert_eq!(tokens, 0);
         Self {
             shape,
-            width,
             positions: take(shape.rows),
             seqs: take(shape.rows),
             feed: take(shape.rows),
@@ -72,7 +72,7 @@ impl Layout {
             wanted: take(shape.wanted),
             draws: take(shape.wanted * DRAW_LEN),
             reports: take(shape.wanted),
-            tables: take(shape.seqs * width),
+            tables: take(shape.seqs * shape.width),
             len: end,
         }
     }
@@ -81,8 +81,8 @@ impl Layout {
     pub fn longest(limits: &Limits) -> usize {
         let (rows, seqs) = (limits.max_tokens, limits.max_seqs);
         // A group has at least one head, so a tile has at least one token.
-        let shape = Shape { rows, seqs, singles: seqs, segments: 0, tiles: rows, wanted: rows };
-        Self::new(shape, limits.max_blocks_per_seq).len
+        let (singles, tiles, wanted, width) = (seqs, rows, rows, limits.max_blocks_per_seq);
+        Self::new(Shape { rows, seqs, singles, segments: 0, tiles, wanted, width }).len
     }
 
     pub fn len(&self) -> usize {
@@ -91,7 +91,7 @@ impl Layout {
 
     /// The parts of `input`, which is laid out like this.
     pub fn parts(&self, input: Span<i32>) -> Parts {
-        let Shape { rows, seqs, singles, tiles, wanted, .. } = self.shape;
+        let Shape { rows, seqs, singles, tiles, wanted, width, .. } = self.shape;
         Parts {
             tokens: input.part(0, rows),
             positions: input.part(self.positions, rows),
@@ -102,7 +102,8 @@ impl Layout {
             wanted: input.part(self.wanted, wanted),
             draws: input.part(self.draws, wanted * DRAW_LEN),
             reports: input.part(self.reports, wanted),
-            tables: input.part(self.tables, seqs * self.width),
+            tables: input.part(self.tables, seqs * width),
+            width,
         }
     }
 }
@@ -130,12 +131,15 @@ pub(super) struct Parts {
     pub reports: Span<i32>,
     /// `[seqs][width]`.
     pub tables: Span<i32>,
+    pub width: usize,
 }
 
 /// Cuts steps up.
 #[derive(Clone, Debug)]
 pub(super) struct Planner {
     pub block_size: usize,
+    /// Blocks of the longest sequence.
+    pub blocks: usize,
     /// Query heads that share a KV head.
     pub group: usize,
     /// Segments of partial results at once, enough for one sequence.
@@ -159,26 +163,30 @@ impl Planner {
     /// Only steps are that have nothing but single rows, all wanted.
     pub fn shape(&self, batch: &StepBatch) -> (Shape, bool) {
         let (rows, seqs) = (batch.num_tokens(), batch.num_seqs());
-        let (mut singles, mut tiles, mut longest) = (0, 0, 0);
+        let (mut singles, mut tiles, mut single, mut longest) = (0, 0, 0, 0);
         for seq in 0..seqs {
+            let context = batch.context_len[seq] as usize;
+            longest = longest.max(context);
             match Self::is_single(batch, seq) {
                 true => {
                     singles += 1;
-                    longest = longest.max(batch.context_len[seq] as usize);
+                    single = single.max(context);
                 }
                 false => tiles += batch.rows_of(seq).len().div_ceil(self.tile_tokens()),
             }
         }
-        // Few sizes, so that few graphs are captured while sequences grow.
-        let segments = longest.div_ceil(SEGMENT).next_power_of_two().min(self.segments);
+        // Few sizes, so that few graphs are captured while sequences grow. Where all rows are
+        // single ones the two are of one context: the width makes no more of them.
+        let segments = segments_of(single).min(self.segments);
+        let width = (segments_of(longest) * SEGMENT / self.block_size).min(self.blocks);
         let wanted = batch.rows.len();
         let bucket = self.buckets.iter().copied().find(|&bucket| bucket >= rows);
         match bucket.filter(|bucket| bucket * segments <= self.segments) {
             Some(bucket) if singles == rows && wanted == rows => {
                 let (rows, seqs, singles, wanted) = (bucket, bucket, bucket, bucket);
-                (Shape { rows, seqs, singles, segments, tiles, wanted }, true)
+                (Shape { rows, seqs, singles, segments, tiles, wanted, width }, true)
             }
-            _ => (Shape { rows, seqs, singles, segments, tiles, wanted }, false),
+            _ => (Shape { rows, seqs, singles, segments, tiles, wanted, width }, false),
         }
     }
 
@@ -203,7 +211,7 @@ impl Planner {
         for seq in 0..batch.num_seqs() {
             // What lies behind is never looked at.
             let used = (batch.context_len[seq] as usize).div_ceil(self.block_size);
-            let table = &mut out[layout.tables + seq * layout.width..][..used];
+            let table = &mut out[layout.tables + seq * shape.width..][..used];
             copy(&batch.block_table(seq)[..used], table);
         }
         self.write_singles(batch, layout, out, passes);
@@ -242,6 +250,11 @@ impl Planner {
             }
         }
     }
+}
+
+/// Segments of a context, as a power of two.
+fn segments_of(context: usize) -> usize {
+    context.div_ceil(SEGMENT).next_power_of_two()
 }
 
 fn write_wanted(rows: &[SampleRow], layout: &Layout, out: &mut [i32]) {

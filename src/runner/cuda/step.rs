@@ -28,7 +28,6 @@ pub(super) struct Steps {
     planner: Planner,
     /// Buckets where graphs are to be had.
     buckets: Vec<usize>,
-    width: usize,
     stream: Stream,
     /// Used in turns.
     slots: [Slot; UNDER_WAY],
@@ -133,12 +132,12 @@ impl Steps {
         Ok(Self {
             planner: Planner {
                 block_size: limits.block_size,
+                blocks: limits.max_blocks_per_seq,
                 group: dims.heads / dims.kv_heads,
                 segments: work.segments,
                 buckets: if eager { Vec::new() } else { buckets.clone() },
             },
             buckets,
-            width: limits.max_blocks_per_seq,
             stream: Stream::new(device)?,
             slots: [Slot::new(device, limits, work)?, Slot::new(device, limits, work)?],
             next: 0,
@@ -156,7 +155,7 @@ impl Steps {
     pub fn submit(&mut self, forward: &Forward, batch: &StepBatch) -> Result<(), Failure> {
         assert!(self.under_way < UNDER_WAY, "steps are collected before others are submitted");
         let (shape, padded) = self.planner.shape(batch);
-        let layout = Layout::new(shape, self.width);
+        let layout = Layout::new(shape);
         let parts = layout.parts(forward.work.input);
         let slot = &mut self.slots[self.next];
         self.planner.write(batch, &layout, &mut slot.input, &mut self.passes);
@@ -221,7 +220,7 @@ impl Steps {
     ) -> Result<Duration, Failure> {
         assert!(self.under_way == 0, "a probe stands alone");
         let (shape, _) = self.planner.shape(batch);
-        let layout = Layout::new(shape, self.width);
+        let layout = Layout::new(shape);
         let parts = layout.parts(forward.work.input);
         let slot = &mut self.slots[self.next];
         self.planner.write(batch, &layout, &mut slot.input, &mut self.passes);

@@ -56,6 +56,7 @@ fn planner() -> impl Strategy<Value = Planner> {
     let buckets = prop_oneof![Just(vec![]), Just(vec![1, 2, 4, 8, 16, 24])];
     (segments, 1..=16usize, buckets).prop_map(|(segments, group, buckets)| Planner {
         block_size: BLOCK,
+        blocks: WIDTH,
         group,
         segments,
         buckets,
@@ -74,7 +75,7 @@ struct Written {
 impl Written {
     fn new(planner: &Planner, batch: &StepBatch) -> Self {
         let (shape, padded) = planner.shape(batch);
-        let layout = Layout::new(shape, WIDTH);
+        let layout = Layout::new(shape);
         // What an earlier step has left there.
         let mut out = vec![77; Layout::longest(&LIMITS)];
         assert!(layout.len() <= out.len());
@@ -137,7 +138,7 @@ impl Written {
             let seqs = &self.at(self.layout.seqs, rows)[batch.rows_of(seq)];
             assert!(seqs.iter().all(|&of| of == seq as i32));
             let used = (batch.context_len[seq] as usize).div_ceil(BLOCK);
-            let table = self.at(self.layout.tables + seq * self.layout.width, used);
+            let table = self.at(self.layout.tables + seq * self.shape.width, used);
             assert_eq!(table, as_ints(&batch.block_table(seq)[..used]));
         }
     }
@@ -182,9 +183,11 @@ proptest! {
         let fits = bucket.is_some_and(|bucket| bucket * shape.segments <= planner.segments);
         prop_assert_eq!(padded, fits);
         let rows = if fits { *bucket.unwrap() } else { parts.len() };
-        let Shape { seqs, singles, tiles, wanted, .. } = shape;
+        let Shape { seqs, singles, tiles, wanted, width, .. } = shape;
         prop_assert_eq!((shape.rows, seqs, singles, tiles, wanted), (rows, rows, rows, 0, rows));
-        prop_assert!(shape.segments.is_power_of_two() || shape.segments == planner.segments);
+        prop_assert!(shape.segments.is_power_of_two());
+        // One of them tells the other: no graph is there for the width alone.
+        prop_assert_eq!(width, (shape.segments * SEGMENT / BLOCK).min(WIDTH));
     }
 
     #[test]
@@ -193,13 +196,22 @@ proptest! {
         width in 1..WIDTH,
     ) {
         let (rows, seqs, singles, tiles, wanted) = sizes;
-        let shape = Shape { rows, seqs, singles, segments: 1, tiles, wanted };
-        let layout = Layout::new(shape, width);
+        let shape = Shape { rows, seqs, singles, segments: 1, tiles, wanted, width };
+        let layout = Layout::new(shape);
         let input = Plan::new().take(layout.len());
-        let Parts { tokens, positions, seqs, feed, singles, tiles, wanted, draws, reports, tables } =
-            layout.parts(input);
-        let all =
-            [tokens, positions, seqs, feed, singles, tiles, wanted, draws, reports, tables];
+        let parts = layout.parts(input);
+        let all = [
+            parts.tokens,
+            parts.positions,
+            parts.seqs,
+            parts.feed,
+            parts.singles,
+            parts.tiles,
+            parts.wanted,
+            parts.draws,
+            parts.reports,
+            parts.tables,
+        ];
         let mut end = 0;
         for part in all {
             prop_assert!(part.at >= end && part.at % 16 == 0, "{part:?} begins before {end}");
@@ -212,7 +224,13 @@ proptest! {
 
 #[test]
 fn a_row_that_is_unlike_the_others_makes_no_graph() {
-    let planner = Planner { block_size: BLOCK, group: 2, segments: 64, buckets: vec![1, 4, 24] };
+    let planner = Planner {
+        block_size: BLOCK,
+        blocks: WIDTH,
+        group: 2,
+        segments: 64,
+        buckets: vec![1, 4, 24],
+    };
     let single = (30, 1, 1, None);
     let padded = |parts: &[Part]| planner.shape(&batch(parts)).1;
     assert!(padded(&[single; 3]));
@@ -244,7 +262,8 @@ fn a_draw_is_eight_integers() {
 
 #[test]
 fn fed_rows_name_the_row_that_feeds_them() {
-    let planner = Planner { block_size: BLOCK, group: 2, segments: 64, buckets: vec![4] };
+    let planner =
+        Planner { block_size: BLOCK, blocks: WIDTH, group: 2, segments: 64, buckets: vec![4] };
     let mut batch = StepBatch::new(&LIMITS);
     for from in [2, 0] {
         batch.push_fed(from, 20, &[5, 6], Draw::GREEDY);
