@@ -15,6 +15,9 @@ SANITIZERS = ["compute-sanitizer", "/usr/local/cuda/bin/compute-sanitizer"]
 KERNELS = ["norm", "embed", "pack", "heads", "gemm", "attend", "sample", "logprobs", "probes"]
 BACKEND = ["probe", "same", "invariance", "sampling", "sleep", "failures", "serve"]
 
+# Of these, those that run whole steps, by graphs and one by one.
+STEPS = ["sampling", "invariance"]
+
 
 @dataclasses.dataclass
 class Step:
@@ -61,11 +64,14 @@ def modules(program, names, limit, smoke, *more):
 
 
 def sanitizer(programs, tool, limit, smoke):
-    """One step a module, so that a cut loses one alone."""
+    """One step a module, so that a cut loses one alone: each kernel by itself, then as steps start
+    them."""
     found = next((tool for tool in map(shutil.which, SANITIZERS) if tool), SANITIZERS[0])
     check = [found, "--tool", tool, "--error-exitcode", "9", "--report-api-errors", "no"]
-    for module in KERNELS[:1] if smoke else KERNELS:
-        command = [*check, programs / "test-kernels", f"{module}::"]
+    each = [("test-kernels", module) for module in KERNELS]
+    each += [("test-cuda", module) for module in STEPS]
+    for program, module in each[:1] if smoke else each:
+        command = [*check, programs / program, f"{module}::"]
         yield Step(f"{tool}-{module}", limit, command, find=sanitized)
 
 
