@@ -13,7 +13,7 @@ TINY = pathlib.Path("models") / "qwen3-tiny"
 SANITIZERS = ["compute-sanitizer", "/usr/local/cuda/bin/compute-sanitizer"]
 # Tests by module, each in a process of its own: a device that has failed stays so for its process.
 KERNELS = ["norm", "embed", "pack", "heads", "gemm", "attend", "sample", "logprobs", "probes"]
-BACKEND = ["probe", "same", "invariance", "sampling", "sleep", "failures", "serve"]
+BACKEND = ["probe", "same", "invariance", "edges", "sampling", "sleep", "failures", "serve"]
 
 # Of these, those that run whole steps, by graphs and one by one.
 STEPS = ["sampling", "invariance"]
