@@ -8,7 +8,7 @@ use glassbox::transfer::checksum::checksum;
 use glassbox::transfer::layout::{BlockShape, pack, unpack};
 use glassbox::transfer::peer::Local;
 use glassbox::transfer::side_channel::{Listener, query};
-use glassbox::types::{Clock, KvRegion};
+use glassbox::types::{Clock, KvPlace, KvRegion};
 use std::hint::black_box;
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 fn local() -> Local {
     let block_len = 8 * 64 * 2 * 128 * 2;
     let region = |layer: u64| KvRegion {
+        place: KvPlace::Main,
         address: 0x7f00_0000_0000 + layer * (1 << 30),
         block_len,
         stride: block_len,

@@ -6,8 +6,11 @@
 //! waits for its turn, blocks that would have to be taken from somebody, a row that the host must
 //! look at. A sequence that turns out to have ended with the first step has a row in the second
 //! one, which nobody looks at; its blocks are free meanwhile, since the device works in order.
+//! What does not keep to that order never meets such a row: pulls begin with a plan, when nothing
+//! is under way, and a sequence whose blocks a peer will read does not run ahead.
 
 use super::core::Core;
+use super::handle::Transfer;
 use super::inbox::Message;
 use crate::runner::{BackendError, StepBatch};
 use crate::sampler::Draw;
@@ -69,6 +72,11 @@ impl Core {
             if self.is_last_token(slot) {
                 ends = true;
                 continue;
+            }
+            // A peer may read its blocks as soon as it ends: nothing must be writing to them then.
+            let request = self.requests[slot].as_ref().expect("planned slots are in use");
+            if matches!(request.transfer(), Transfer::Lease(_)) {
+                return false;
             }
             let table = sequence.blocks.table().len();
             blocks += usize::from(known + 1 > table * self.kv.block_size());

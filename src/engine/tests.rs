@@ -216,6 +216,24 @@ fn a_client_that_goes_away_costs_no_further_step() {
     assert_eq!(core.kv.pool().num_free(), LIMITS.num_blocks);
 }
 
+#[test]
+fn what_a_peer_will_read_is_not_written_to_by_a_step_ahead() {
+    let runs_ahead = |transfer| {
+        let backend = SimBackend::new(SimConfig { samples: Samples::Ahead, ..sim() });
+        let (mut core, handle) = Core::new(config(8), Box::new(backend), Clock::manual());
+        let mut place = handle.reserve(1).expect("there is room");
+        let new = NewRequest { transfer, ..request(5) };
+        let _generation = place.start(new).expect("the engine lives");
+        let mut turns = (0..4).map(|_| {
+            assert_eq!(core.turn().expect("the device works"), Turn::Stepped);
+            core.ahead.submitted
+        });
+        turns.any(|ahead| ahead)
+    };
+    assert!(runs_ahead(Transfer::None));
+    assert!(!runs_ahead(Transfer::Lease("a".into())));
+}
+
 #[tokio::test]
 async fn refusing_newcomers_lets_what_runs_go_on() {
     let (handle, _thread) = start(sim(), 8);

@@ -88,7 +88,9 @@ impl Core {
         }
     }
 
-    /// Starts the pulls of the plan that was made at `begin`.
+    /// Starts the pulls of the plan that was made at `begin`. No step is under way then, so nothing
+    /// writes to their blocks any more on behalf of who had them before; and no step looks at them
+    /// before [`Core::transferred`] is told that they are there.
     pub(super) fn start_pulls(&mut self, begin: Moment) {
         self.transfers.wanted -= self.plan.pulls.len() as u64;
         for &slot in &self.plan.pulls {

@@ -7,7 +7,7 @@
 
 use super::{Backend, BackendError, Limits, RowSink, StepBatch, StepTiming};
 use crate::sampler::{Draw, Sampler};
-use crate::types::{BlockId, KvMemory, KvRegion, Token, TokenLogprobs};
+use crate::types::{BlockId, KvMemory, KvPlace, KvRegion, Token, TokenLogprobs};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -115,8 +115,9 @@ impl Backend for SimBackend {
         let Limits { num_blocks, block_size, .. } = self.config.limits;
         let block_len = block_size * size_of::<u64>();
         let address = self.slots.as_ptr() as u64;
-        let region = KvRegion { address, block_len, stride: block_len, num_blocks };
-        Some(KvMemory { regions: vec![region], owner: Arc::new(self.slots.clone()) })
+        let place = KvPlace::Main;
+        let region = KvRegion { place, address, block_len, stride: block_len, num_blocks };
+        Some(KvMemory::of_host(vec![region], Arc::new(self.slots.clone())))
     }
 
     fn runs_ahead(&self) -> bool {

@@ -107,7 +107,12 @@ fn codec(
     shape: BlockShape,
 ) -> Result<(Box<dyn Codec>, KvMemory), String> {
     match config.attn_backend {
-        AttnBackend::FlashAttn => Ok((Box::new(Plain(memory.clone())), memory)),
+        AttnBackend::FlashAttn => Ok((Box::new(Plain::new(memory.clone())), memory)),
+        AttnBackend::CpuAttn if memory.copies.is_some() => Err(
+            "--kv-transfer-config: attn_backend_name CPU_ATTN is how CPUs lay blocks out, and the \
+             KV cache is on a GPU: leave it at FLASH_ATTN, or say --device cpu"
+                .to_owned(),
+        ),
         AttnBackend::CpuAttn => {
             let isa = config.cpu_attn_isa.map_or_else(|| detect(shape), Ok)?;
             let sizes = memory.regions.first().map(|region| region.block_len);

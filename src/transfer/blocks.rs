@@ -1,23 +1,61 @@
 //! Between the block pool and what peers read: nothing, or blocks packed as CPU_ATTN does.
 
-use super::checksum::checksum;
+use super::checksum::{Checksum, checksum};
 use super::connector::Codec;
 use super::layout::{BlockShape, pack, unpack};
+use super::staging;
 use crate::config::CpuAttnIsa;
-use crate::types::{BlockId, KvMemory, KvRegion};
+use crate::types::{BlockId, KvLane, KvMemory, KvPiece, KvPlace, KvRegion};
 use std::cell::UnsafeCell;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// The connector waits for a way to a device's memory so long.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The pool's own blocks are read.
-pub struct Plain(pub KvMemory);
+pub struct Plain {
+    pool: KvMemory,
+    /// To the blocks of a device, kept once it was needed.
+    lane: Option<Box<dyn KvLane>>,
+}
+
+impl Plain {
+    /// Of this pool.
+    pub fn new(pool: KvMemory) -> Self {
+        Self { pool, lane: None }
+    }
+
+    fn sum_through(&mut self, lane: &mut dyn KvLane, block: BlockId) -> Result<u64, String> {
+        let mut sum = Checksum::default();
+        let pieces = self
+            .pool
+            .regions
+            .iter()
+            .map(|region| KvPiece { address: region.block_address(block), len: region.block_len });
+        let add = |bytes: &[u8]| {
+            sum.add(bytes);
+            Ok(())
+        };
+        staging::fetch(lane, pieces, add).map_err(|error| error.to_string())?;
+        Ok(sum.finish())
+    }
+}
 
 impl Codec for Plain {
     fn export(&mut self, _: &[BlockId]) {}
 
     fn import(&mut self, _: &[BlockId]) {}
 
-    fn checksum(&self, block: BlockId) -> u64 {
-        sum(&self.0, block)
+    fn checksum(&mut self, block: BlockId) -> Result<u64, String> {
+        let Some(copies) = &self.pool.copies else { return Ok(sum(&self.pool, block)) };
+        let mut lane = match self.lane.take() {
+            Some(lane) => lane,
+            None => copies.clone().lane(PATIENCE)?,
+        };
+        let sum = self.sum_through(&mut *lane, block);
+        self.lane = Some(lane);
+        sum
     }
 }
 
@@ -31,7 +69,7 @@ pub struct Packed {
 }
 
 impl Packed {
-    /// Beside a pool of blocks of `shape`.
+    /// Beside a pool of blocks of `shape`, in the host's memory.
     pub fn new(pool: KvMemory, isa: CpuAttnIsa, shape: BlockShape) -> Self {
         let words = |region: &KvRegion| region.num_blocks * shape.len();
         let total: usize = pool.regions.iter().map(words).sum();
@@ -41,11 +79,12 @@ impl Packed {
         let block_len = shape.len() * size_of::<u16>();
         let regions = pool.regions.iter().map(|region| {
             let num_blocks = region.num_blocks;
-            let region = KvRegion { address, block_len, stride: block_len, num_blocks };
+            let place = KvPlace::Main;
+            let region = KvRegion { place, address, block_len, stride: block_len, num_blocks };
             address += region.len() as u64;
             region
         });
-        let packed = KvMemory { regions: regions.collect(), owner: Arc::new(memory) };
+        let packed = KvMemory::of_host(regions.collect(), Arc::new(memory));
         Self { pool, packed, isa, shape }
     }
 
@@ -82,8 +121,8 @@ impl Codec for Packed {
         }
     }
 
-    fn checksum(&self, block: BlockId) -> u64 {
-        sum(&self.packed, block)
+    fn checksum(&mut self, block: BlockId) -> Result<u64, String> {
+        Ok(sum(&self.packed, block))
     }
 }
 
@@ -115,6 +154,7 @@ unsafe fn words_mut<'a>(address: u64, len: usize) -> &'a mut [u16] {
     unsafe { std::slice::from_raw_parts_mut(address as *mut u16, len) }
 }
 
+/// Of a block in the host's memory.
 fn sum(memory: &KvMemory, block: BlockId) -> u64 {
     checksum(memory.regions.iter().map(|region| {
         let start = region.block_address(block) as *const u8;
@@ -133,8 +173,9 @@ mod tests {
         let words: Arc<[Word]> = zeroed(3 * shape.len());
         let block_len = shape.len() * 2;
         let address = words.as_ptr() as u64;
-        let region = KvRegion { address, block_len, stride: block_len, num_blocks: 3 };
-        let pool = KvMemory { regions: vec![region], owner: Arc::new(words) };
+        let place = KvPlace::Main;
+        let region = KvRegion { place, address, block_len, stride: block_len, num_blocks: 3 };
+        let pool = KvMemory::of_host(vec![region], Arc::new(words));
         // SAFETY: the test's own memory.
         let block = unsafe { words_mut(region.block_address(1), shape.len()) };
         (0u16..).zip(block.iter_mut()).for_each(|(i, word)| *word = i.wrapping_mul(31));

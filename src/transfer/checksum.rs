@@ -5,9 +5,25 @@ use twox_hash::XxHash3_64;
 
 /// The checksum of a block over its regions, layer 0 first: XXH3 of their bytes in this order.
 pub fn checksum<'a>(regions: impl IntoIterator<Item = &'a [u8]>) -> u64 {
-    let mut hasher = XxHash3_64::default();
-    regions.into_iter().for_each(|bytes| hasher.write(bytes));
-    hasher.finish()
+    let mut sum = Checksum::default();
+    regions.into_iter().for_each(|bytes| sum.add(bytes));
+    sum.finish()
+}
+
+/// The same for bytes that come one after the other.
+#[derive(Default)]
+pub struct Checksum(XxHash3_64);
+
+impl Checksum {
+    /// The next bytes, however they are cut.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.0.write(bytes);
+    }
+
+    /// Of all of them.
+    pub fn finish(&self) -> u64 {
+        self.0.finish()
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::metadata::{AgentMetadata, HandshakePayload};
 use super::peer::Local;
 use crate::config::AttnBackend;
-use crate::types::KvRegion;
+use crate::types::{KvPlace, KvRegion};
 
 /// Reads a payload and metadata, and writes again what could be read.
 pub fn metadata(bytes: &[u8]) {
@@ -19,7 +19,13 @@ pub fn metadata(bytes: &[u8]) {
 
 /// A peer that passes has memory that a transport can read without looking again.
 fn check(payload: &HandshakePayload) {
-    let region = |_| KvRegion { address: 4096, block_len: 32768, stride: 32768, num_blocks: 7 };
+    let region = |_| KvRegion {
+        place: KvPlace::Main,
+        address: 4096,
+        block_len: 32768,
+        stride: 32768,
+        num_blocks: 7,
+    };
     let local = Local {
         engine_id: "d".to_owned(),
         regions: (0..4).map(region).collect(),

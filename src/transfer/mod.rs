@@ -20,6 +20,7 @@ mod msgpack;
 pub mod nixl;
 pub mod peer;
 pub mod side_channel;
+mod staging;
 pub mod stats;
 pub mod tcp;
 pub mod transport;

@@ -6,13 +6,14 @@ use super::metadata::{AgentMetadata, HandshakePayload};
 use super::msgpack::DecodeError;
 use crate::config::{AttnBackend, KvTransferConfig};
 use crate::model::Dims;
-use crate::types::{KvMemory, KvRegion};
+use crate::types::{KvMemory, KvPlace, KvRegion};
 use thiserror::Error;
 
 /// vLLM's name for regions of whole blocks, one for each layer.
 const LAYOUT: &str = "LBHNC";
-/// Its name for main memory.
+/// Its names for main memory and that of a GPU, which are NIXL's.
 const MAIN_MEMORY: &str = "DRAM";
+const GPU_MEMORY: &str = "VRAM";
 /// More blocks than any machine has memory for.
 const MOST_BLOCKS: u64 = 1 << 31;
 
@@ -83,15 +84,23 @@ impl Local {
         }
     }
 
+    fn place(&self) -> KvPlace {
+        self.regions.first().map_or(KvPlace::Main, |region| region.place)
+    }
+
     /// What peers are told; `agent_metadata` is the transport's.
     pub fn payload(&self, agent_metadata: &[u8]) -> HandshakePayload {
         let numbers = |of: &dyn Fn(&KvRegion) -> u64| self.regions.iter().map(of).collect();
         let texts = |of: &dyn Fn(usize) -> String| (0..self.regions.len()).map(of).collect();
+        let (kind, device_id) = match self.place() {
+            KvPlace::Main => (MAIN_MEMORY, 0),
+            KvPlace::Gpu(number) => (GPU_MEMORY, number.into()),
+        };
         let metadata = AgentMetadata {
             engine_id: self.engine_id.clone(),
             agent_metadata: agent_metadata.to_vec(),
             kv_caches_base_addr: numbers(&|region| region.address),
-            device_id: 0,
+            device_id,
             num_blocks: self.regions.first().map_or(0, |region| region.num_blocks as u64),
             block_lens: numbers(&|region| region.block_len as u64),
             block_strides: numbers(&|region| region.stride as u64),
@@ -103,7 +112,7 @@ impl Local {
             region_num_blocks: Some(numbers(&|region| region.num_blocks as u64)),
             region_group_ids: Some(numbers(&|_| 0)),
             region_names: Some(texts(&region_name)),
-            region_mem_types: Some(texts(&|_| MAIN_MEMORY.to_owned())),
+            region_mem_types: Some(texts(&|_| kind.to_owned())),
             dcp_size: 1,
             pcp_size: 1,
             ..AgentMetadata::default()
@@ -144,7 +153,7 @@ impl Local {
         Ok(PeerMetadata { engine_id, agent_metadata, regions, attn_backend, same_hash })
     }
 
-    /// Sizes, layouts and kinds of memory.
+    /// Sizes and layouts.
     fn check_kind(&self, theirs: &AgentMetadata) -> Result<AttnBackend, Mismatch> {
         differs("kv_cache_layout", theirs.kv_cache_layout.as_str(), LAYOUT)?;
         differs("block_size", theirs.block_size, self.block_size as u64)?;
@@ -157,9 +166,6 @@ impl Local {
             differs("ple_block_len", len.to_string(), "none".to_owned())?;
         }
         differs("packed_member_layouts", theirs.packed_member_layouts.len(), 0)?;
-        for mem_type in theirs.region_mem_types.iter().flatten() {
-            differs("region_mem_types", mem_type.as_str(), MAIN_MEMORY)?;
-        }
         AttnBackend::named(&theirs.attn_backend_name).ok_or_else(|| Mismatch::Differs {
             field: "attn_backend_name",
             theirs: shown(&theirs.attn_backend_name),
@@ -188,10 +194,41 @@ impl Local {
         for group in theirs.region_group_ids.iter().flatten() {
             differs("region_group_ids", *group, 0)?;
         }
-        (0..count).map(|i| self.check_region(theirs, i)).collect()
+        let place = self.check_place(theirs)?;
+        (0..count).map(|i| self.check_region(theirs, place, i)).collect()
     }
 
-    fn check_region(&self, theirs: &AgentMetadata, i: usize) -> Result<KvRegion, Mismatch> {
+    /// Where the peer's memory is, which may be elsewhere than ours. As in vLLM, who does not say
+    /// has the kind of memory that is here, and all of a peer's memory is in one place.
+    fn check_place(&self, theirs: &AgentMetadata) -> Result<KvPlace, Mismatch> {
+        let impossible = |field, why: String| Mismatch::Impossible { field, why };
+        let here = match self.place() {
+            KvPlace::Main => MAIN_MEMORY,
+            KvPlace::Gpu(_) => GPU_MEMORY,
+        };
+        let mut kinds = theirs.region_mem_types.iter().flatten();
+        let first = kinds.next().map_or(here, String::as_str);
+        if let Some(other) = kinds.find(|kind| *kind != first) {
+            let why = format!("{} beside {}", shown(other), shown(first));
+            return Err(impossible("region_mem_types", why));
+        }
+        match first {
+            MAIN_MEMORY => Ok(KvPlace::Main),
+            GPU_MEMORY => {
+                let number = u32::try_from(theirs.device_id);
+                let why = |_| impossible("device_id", theirs.device_id.to_string());
+                number.map(KvPlace::Gpu).map_err(why)
+            }
+            other => Err(impossible("region_mem_types", shown(other))),
+        }
+    }
+
+    fn check_region(
+        &self,
+        theirs: &AgentMetadata,
+        place: KvPlace,
+        i: usize,
+    ) -> Result<KvRegion, Mismatch> {
         let impossible = |field, why: String| Mismatch::Impossible { field, why };
         let (len, stride) = (theirs.block_lens[i], theirs.block_strides[i]);
         differs("block_lens", len, self.regions[i].block_len as u64)?;
@@ -212,6 +249,7 @@ impl Local {
             return Err(impossible("kv_caches_base_addr", why));
         }
         Ok(KvRegion {
+            place,
             address,
             block_len: len as usize,
             stride: stride as usize,

@@ -23,6 +23,9 @@ pub enum TransportError {
     Refused(String),
     #[error("{0}")]
     Failed(String),
+    /// This side could not take in what came; the peer is as good as before.
+    #[error("{0}")]
+    Copy(String),
 }
 
 /// A block of the peer, and the block of this side that it goes into.

@@ -6,6 +6,7 @@ mod constraint;
 mod histogram;
 pub mod json;
 mod kv_event;
+mod kv_memory;
 mod output;
 mod sampling;
 mod timeline;
@@ -19,6 +20,7 @@ pub use clock::{Clock, Moment};
 pub use constraint::TokenConstraint;
 pub use histogram::{Bucket, Exemplar, Histogram, SpanRef};
 pub use kv_event::{BlockHash, KvEvent, KvEventBatch, KvEventSink, LoraTag, StoredBlocks};
+pub use kv_memory::{KvCopies, KvLane, KvMemory, KvPiece, KvPlace, KvRegion};
 pub use output::{Finish, FinishReason, Generated, PromptLogprobs, StopReason, TokenLogprobs};
 pub use sampling::{LogprobsMode, ReasoningMarks, Repetition, SamplingParams, ThinkingBudget};
 pub use timeline::{
@@ -26,8 +28,8 @@ pub use timeline::{
     TimelineRoom, WaitReason, Waits,
 };
 pub use transfer::{
-    Granted, KvConnector, KvMemory, KvRegion, Lease, LeasedBlocks, OnGranted, Pull, PullStats,
-    RemoteBlocks, TransferEvent,
+    Granted, KvConnector, Lease, LeasedBlocks, OnGranted, Pull, PullStats, RemoteBlocks,
+    TransferEvent,
 };
 pub use uuid::uuid4;
 

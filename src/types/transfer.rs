@@ -4,58 +4,8 @@
 //! pulls them into blocks of its own and goes on from there. D reads; P only waits to be told.
 
 use super::{BlockId, Moment, RequestId};
-use std::any::Any;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// One region of KV memory: a layer of a contiguous `[num_blocks][block_len]` array. The address
-/// is of this process, or of the peer that the region was learnt from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KvRegion {
-    pub address: u64,
-    /// Bytes of one block.
-    pub block_len: usize,
-    /// Bytes from one block to the next; at least `block_len`.
-    pub stride: usize,
-    pub num_blocks: usize,
-}
-
-impl KvRegion {
-    /// Where a block is.
-    ///
-    /// # Panics
-    /// When the region has no such block.
-    pub fn block_address(&self, block: BlockId) -> u64 {
-        assert!((block as usize) < self.num_blocks, "block {block} of {}", self.num_blocks);
-        self.address + block as u64 * self.stride as u64
-    }
-
-    /// Bytes from the first block to the end of the last.
-    pub fn len(&self) -> usize {
-        self.num_blocks * self.stride
-    }
-
-    /// Whether it has no blocks.
-    pub fn is_empty(&self) -> bool {
-        self.num_blocks == 0
-    }
-}
-
-/// The KV pool of a backend, layer by layer, and what keeps it mapped.
-#[derive(Clone)]
-pub struct KvMemory {
-    /// Layer 0 first. All of one shape.
-    pub regions: Vec<KvRegion>,
-    /// Who may be asked for the memory as long as this lives.
-    pub owner: Arc<dyn Any + Send + Sync>,
-}
-
-impl fmt::Debug for KvMemory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KvMemory").field("regions", &self.regions).finish_non_exhaustive()
-    }
-}
 
 /// Blocks on P that a request may be continued from, as `kv_transfer_params` names them.
 #[derive(Clone, Debug, PartialEq)]

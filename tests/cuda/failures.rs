@@ -8,8 +8,14 @@ use glassbox::runner::cuda::{CudaBackend, Gpu, Options};
 use glassbox::runner::{Backend, StepBatch};
 use std::process::Command;
 
-/// Runs `check` in a process of its own, where the emulated device does as `words` say.
+/// Runs `check`, which is the test `name` of this file, in a process of its own, where the emulated
+/// device does as `words` say.
 fn apart(name: &str, words: &str, check: impl FnOnce()) {
+    apart_as(&format!("failures::{name}"), words, check);
+}
+
+/// The same for the test of the whole name `test`.
+pub fn apart_as(test: &str, words: &str, check: impl FnOnce()) {
     const VARIABLE: &str = "GLASSBOX_TEST_APART";
     if on_gpu() {
         return;
@@ -20,7 +26,7 @@ fn apart(name: &str, words: &str, check: impl FnOnce()) {
     }
     let this = std::env::current_exe().expect("this program");
     let mut command = Command::new(this);
-    command.args([&format!("failures::{name}"), "--exact", "--nocapture"]).env(VARIABLE, "1");
+    command.args([test, "--exact", "--nocapture"]).env(VARIABLE, "1");
     let output = command.output().expect("the same program again");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");

@@ -1,6 +1,7 @@
 //! The CUDA backend, whole: on a `libcuda.so` whose device is the emulator of `kernels/emu`, or
 //! with GLASSBOX_TEST_GPU=1 and the feature `cuda` on a GPU.
 
+mod copies;
 #[path = "../cpu_support/mod.rs"]
 mod cpu_support;
 mod edges;
@@ -9,6 +10,10 @@ mod emulator;
 mod failures;
 mod gpu;
 mod invariance;
+#[path = "../transfer/memory.rs"]
+#[allow(dead_code)] // Made for another test crate.
+mod memory;
+mod pair;
 mod probe;
 mod same;
 mod sampling;

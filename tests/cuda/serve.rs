@@ -2,7 +2,7 @@
 
 #[path = "../serve/support.rs"]
 #[allow(dead_code)] // Made for another test crate.
-mod support;
+pub mod support;
 
 use crate::gpu::{images, library, on_gpu};
 use serde_json::{Value, json};
@@ -26,11 +26,16 @@ fn folder() -> PathBuf {
 /// The program on the device, which does as `words` say.
 fn serve(args: &[&str], words: &str) -> Command {
     let mut command = command(args);
+    emulate(&mut command, words);
+    command
+}
+
+/// Gives a command the device, which does as `words` say.
+pub fn emulate(command: &mut Command, words: &str) {
     if !on_gpu() {
         command.env("LD_LIBRARY_PATH", folder());
         command.env("GLASSBOX_KERNELS", images()).env("GLASSBOX_FAKE_CUDA", words);
     }
-    command
 }
 
 const LIMITS: [&str; 6] =

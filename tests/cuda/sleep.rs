@@ -1,9 +1,11 @@
 //! Memory that is given back and taken again.
 
 use crate::cpu_support::{Tensors, limits, teacher_forced, tokens};
+use crate::failures::apart_as;
 use crate::gpu::{backend, dims, open};
 use glassbox::runner::{Backend, Parts};
 use std::sync::Arc;
+use std::time::Duration;
 
 #[test]
 fn a_backend_wakes_with_the_same_weights() {
@@ -21,4 +23,36 @@ fn a_backend_wakes_with_the_same_weights() {
     assert!(asleep > free, "{free} bytes were free, and {asleep} are");
     backend.restore(all).unwrap();
     assert!(teacher_forced(&mut backend, &tokens) == before);
+}
+
+#[test]
+fn a_pool_that_peers_know_stays() {
+    // What is free is looked at, so nobody else may be there.
+    apart_as("sleep::a_pool_that_peers_know_stays", "", || {
+        let dims = dims();
+        let weights = Arc::new(Tensors::random(&dims, 11));
+        let limits = limits(&dims, 64, 16, 4);
+        let mut backend = backend(&dims, &*weights, limits, false).sleeping(weights);
+        let gpu = open();
+        let free = || gpu.memory().unwrap().0;
+        let before = free();
+        let known = backend.kv_memory().expect("a pool");
+        let copies = known.copies.clone().expect("of a device");
+        let cache = Parts { weights: false, kv_cache: true };
+        backend.release(cache);
+        backend.restore(cache).unwrap();
+        assert_eq!(free(), before);
+        let again = backend.kv_memory().expect("a pool").regions;
+        assert_eq!(again, known.regions);
+        // A way to it keeps it as well. Without either it goes.
+        drop(known);
+        let lane = copies.lane(Duration::ZERO).expect("a lane");
+        backend.release(cache);
+        assert_eq!(free(), before);
+        drop(lane);
+        backend.release(cache);
+        assert!(free() > before);
+        backend.restore(cache).unwrap();
+        assert_eq!(free(), before);
+    });
 }

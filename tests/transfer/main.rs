@@ -8,3 +8,4 @@ mod raw;
 mod tcp;
 mod tcp_dialled;
 mod tcp_served;
+mod vram;

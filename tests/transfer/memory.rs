@@ -1,6 +1,6 @@
 //! Memory that transports read from and write to behind the compiler's back.
 
-use glassbox::types::{BlockId, KvMemory, KvRegion};
+use glassbox::types::{BlockId, KvMemory, KvPlace, KvRegion};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::sync::Arc;
 
@@ -59,6 +59,7 @@ impl Memory {
         let Shape { regions, blocks, block_len, gap, .. } = self.shape;
         let start = self.start.expose_provenance() as u64;
         let region = |i: usize| KvRegion {
+            place: KvPlace::Main,
             address: start + (i * self.shape.region_len()) as u64,
             block_len,
             stride: block_len + gap,
@@ -68,7 +69,7 @@ impl Memory {
     }
 
     pub fn kv(self: &Arc<Self>) -> KvMemory {
-        KvMemory { regions: self.regions(), owner: self.clone() }
+        KvMemory::of_host(self.regions(), self.clone())
     }
 
     /// Fills all of it with bytes that `seed` decides.

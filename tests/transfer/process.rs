@@ -2,7 +2,7 @@
 
 use crate::host::Host;
 use crate::memory::{Memory, Shape};
-use glassbox::types::KvRegion;
+use glassbox::types::{KvPlace, KvRegion};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
@@ -36,6 +36,7 @@ pub fn parse(metadata: &str, addresses: &str, shape: Shape) -> (Vec<u8>, Vec<KvR
     let number = |text: &str| text.parse::<u64>().expect("a number");
     let Shape { blocks, block_len, .. } = shape;
     let region = |address: &str| KvRegion {
+        place: KvPlace::Main,
         address: number(address),
         block_len,
         stride: block_len,

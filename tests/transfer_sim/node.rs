@@ -44,14 +44,14 @@ impl Codec for Plain {
 
     fn import(&mut self, _: &[BlockId]) {}
 
-    fn checksum(&self, block: BlockId) -> u64 {
+    fn checksum(&mut self, block: BlockId) -> Result<u64, String> {
         let region = &self.0.regions[0];
         let start = region.block_address(block) as *const u64;
         let words = (0..region.block_len / 8).map(|i| {
             // SAFETY: within a block of the simulated device; this thread is the only one.
             unsafe { start.add(i).read() }
         });
-        words.fold(7, |sum, word| (sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        Ok(words.fold(7, |sum, word| (sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 }
 

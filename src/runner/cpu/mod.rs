@@ -25,7 +25,7 @@ pub use memory::CpuMemory;
 
 use crate::model::{Dims, WeightError, Weights};
 use crate::runner::{Backend, BackendError, Limits, Parts, RowSink, StepBatch, StepTiming};
-use crate::types::{KvMemory, KvRegion};
+use crate::types::{KvMemory, KvPlace, KvRegion};
 use forward::Forward;
 use kernels::{Kernels, MAX_HEAD_DIM};
 use memory::{Buffer, Paging};
@@ -188,12 +188,13 @@ impl Backend for CpuBackend {
         let Forward { kv, kv_layer, dims, .. } = &self.forward;
         let block_len = kv_layer / self.limits.num_blocks.max(1) * size_of::<u16>();
         let region = |layer: usize| KvRegion {
+            place: KvPlace::Main,
             address: kv.at(layer * kv_layer) as u64,
             block_len,
             stride: block_len,
             num_blocks: self.limits.num_blocks,
         };
-        Some(KvMemory { regions: (0..dims.layers).map(region).collect(), owner: kv.clone() })
+        Some(KvMemory::of_host((0..dims.layers).map(region).collect(), kv.clone()))
     }
 
     fn can_release(&self) -> bool {

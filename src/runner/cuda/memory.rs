@@ -12,7 +12,6 @@ use super::workspace::Workspace;
 use crate::model::Dims;
 use crate::runner::Limits;
 use half::bf16;
-use std::any::Any;
 use std::sync::Arc;
 
 /// Bytes on the device, by what they are for.
@@ -140,8 +139,8 @@ impl Memory {
         Ok(self.kv.cut(|plan| cut_kv(plan, dims, limits)))
     }
 
-    /// Who keeps the KV pool.
-    pub fn kv_owner(&self) -> Arc<dyn Any + Send + Sync> {
-        self.kv.clone()
+    /// The KV pool, for those that peers read from and write to it for.
+    pub fn kv(&self) -> &Arc<Arena> {
+        &self.kv
     }
 }

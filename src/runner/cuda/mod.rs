@@ -7,6 +7,7 @@
 //! A row's bits depend on its own sequence alone, in either form: see the fixed orders there.
 
 mod attention;
+mod copies;
 mod driver;
 mod error;
 mod forward;
@@ -32,7 +33,8 @@ pub use probe::{Choices, Phase};
 
 use crate::model::{Dims, Weights};
 use crate::runner::{Backend, BackendError, Limits, Parts, RowSink, StepBatch, StepTiming};
-use crate::types::{KvMemory, KvRegion};
+use crate::types::{KvMemory, KvPlace, KvRegion};
+use copies::Copies;
 use forward::Forward;
 use memory::Memory;
 use std::path::PathBuf;
@@ -172,12 +174,19 @@ impl Backend for CudaBackend {
         let Forward { dims, kv, .. } = &self.forward;
         let block_len = dims.kv_heads * self.limits.block_size * 2 * dims.head_dim * 2;
         let region = |layer: &driver::Span<half::bf16>| KvRegion {
+            place: KvPlace::Gpu(self.gpu.device().ordinal()),
             address: layer.at,
             block_len,
             stride: block_len,
             num_blocks: self.limits.num_blocks,
         };
-        Some(KvMemory { regions: kv.iter().map(region).collect(), owner: self.memory.kv_owner() })
+        let pool = self.memory.kv();
+        let copies = Copies::new(self.gpu.device(), pool);
+        Some(KvMemory {
+            regions: kv.iter().map(region).collect(),
+            copies: Some(Arc::new(copies)),
+            owner: pool.clone(),
+        })
     }
 
     fn can_release(&self) -> bool {

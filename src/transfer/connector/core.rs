@@ -5,6 +5,7 @@ use super::lease::{Consumed, Leases};
 use super::parts::{Parts, Settings};
 use super::peer::{Address, Met, Notification, Peer, State, done};
 use super::pull::{Pulling, Stage, pairs};
+use super::sums;
 use crate::transfer::transport::{ReadId, ReadStats, TransportError, TransportEvent};
 use crate::types::{
     Granted, Lease, Moment, OnGranted, Pull, PullStats, RemoteBlocks, RequestId, TransferEvent,
@@ -55,7 +56,7 @@ impl Core {
         let Lease { request_id, blocks } = lease;
         self.parts.codec.export(&blocks);
         let checksums = match self.settings.checksums {
-            true => blocks.iter().map(|&block| self.parts.codec.checksum(block)).collect(),
+            true => sums::of(&mut *self.parts.codec, &blocks),
             false => Vec::new(),
         };
         self.parts.transport.grant(&request_id, &blocks);
@@ -324,10 +325,7 @@ impl Core {
             return self.end(id, Err(LATE.to_owned()));
         }
         let sums = pulling.remote.checksums.get(pull.skipped..).unwrap_or_default();
-        let wrong = pull.local.iter().zip(sums);
-        let wrong = wrong.filter(|(block, sum)| self.parts.codec.checksum(**block) != **sum);
-        if let Some((block, _)) = wrong.into_iter().next() {
-            let reason = format!("block {block} does not have the checksum that its peer named");
+        if let Err(reason) = sums::check(&mut *self.parts.codec, &pull.local, sums) {
             return self.end(id, Err(reason));
         }
         self.parts.codec.import(&pull.local);

@@ -7,6 +7,7 @@ mod link;
 mod parts;
 mod peer;
 mod pull;
+mod sums;
 mod talk;
 #[cfg(test)]
 mod tests;

@@ -26,7 +26,10 @@ pub trait Codec: Send {
     fn import(&mut self, blocks: &[BlockId]);
 
     /// A checksum of a block as peers read it, over all regions.
-    fn checksum(&self, block: BlockId) -> u64;
+    ///
+    /// # Errors
+    /// Why the block cannot be looked at.
+    fn checksum(&mut self, block: BlockId) -> Result<u64, String>;
 }
 
 /// Who counts what happens.

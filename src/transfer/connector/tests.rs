@@ -6,7 +6,9 @@ use super::peer::Met;
 use crate::transfer::transport::{
     BlockPair, PeerId, ReadId, ReadStats, Transport, TransportError, TransportEvent,
 };
-use crate::types::{BlockId, Clock, KvRegion, Pull, RemoteBlocks, RequestId, TransferEvent};
+use crate::types::{
+    BlockId, Clock, KvPlace, KvRegion, Pull, RemoteBlocks, RequestId, TransferEvent,
+};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -57,8 +59,8 @@ impl Codec for Nothing {
 
     fn import(&mut self, _: &[BlockId]) {}
 
-    fn checksum(&self, _: BlockId) -> u64 {
-        0
+    fn checksum(&mut self, _: BlockId) -> Result<u64, String> {
+        Ok(0)
     }
 }
 
@@ -114,7 +116,8 @@ fn start(core: &mut Core, clock: &Clock, id: u64, port: u16) {
 }
 
 fn found() -> Met {
-    let region = KvRegion { address: 4096, block_len: 64, stride: 64, num_blocks: 8 };
+    let place = KvPlace::Main;
+    let region = KvRegion { place, address: 4096, block_len: 64, stride: 64, num_blocks: 8 };
     Met { agent: Vec::new(), regions: vec![region], clock_offset: 0.0 }
 }
 

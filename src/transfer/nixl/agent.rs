@@ -3,7 +3,10 @@
 
 use super::NixlError;
 use super::library::Telemetry;
-use super::library::{AgentConfig, DRAM, Handle, IN_PROGRESS, Library, READ, SUCCESS, Status};
+use super::library::{
+    AgentConfig, DRAM, Handle, IN_PROGRESS, Library, READ, SUCCESS, Status, VRAM,
+};
+use crate::types::KvPlace;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr::null_mut;
 use std::rc::Rc;
@@ -63,11 +66,19 @@ impl Drop for Owned {
     }
 }
 
-/// A stretch of host memory.
+/// A stretch of memory of some place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Range {
     pub address: usize,
     pub len: usize,
+}
+
+/// NIXL's kind of memory and number of the device, as vLLM gives them.
+fn segment(place: KvPlace) -> (c_int, u64) {
+    match place {
+        KvPlace::Main => (DRAM, 0),
+        KvPlace::Gpu(number) => (VRAM, number.into()),
+    }
 }
 
 /// One agent, with its backends.
@@ -209,15 +220,19 @@ impl Agent {
     ///
     /// # Safety
     /// The ranges stay mapped until what is returned is dropped.
-    pub unsafe fn register(self: &Rc<Self>, ranges: &[Range]) -> Result<Registered, Failed> {
-        let l = self.library;
+    pub unsafe fn register(
+        self: &Rc<Self>,
+        place: KvPlace,
+        ranges: &[Range],
+    ) -> Result<Registered, Failed> {
+        let (l, (kind, device)) = (self.library, segment(place));
         // SAFETY: here and below: valid pointers, for as long as the call.
         let list = Owned::new("create a list", l.destroy_reg_dlist, |out| unsafe {
-            (l.create_reg_dlist)(DRAM, out)
+            (l.create_reg_dlist)(kind, out)
         })?;
         for Range { address, len } in ranges {
             check("add to a list", unsafe {
-                (l.reg_dlist_add_desc)(list.handle, *address, *len, 0, std::ptr::null(), 0)
+                (l.reg_dlist_add_desc)(list.handle, *address, *len, device, std::ptr::null(), 0)
             })?;
         }
         let options = self.options()?;
@@ -235,16 +250,17 @@ impl Agent {
     pub fn prepare(
         self: &Rc<Self>,
         peer: Option<&CStr>,
+        place: KvPlace,
         blocks: impl Iterator<Item = Range>,
     ) -> Result<Descriptors, Failed> {
-        let l = self.library;
+        let (l, (kind, device)) = (self.library, segment(place));
         // SAFETY: here and below: valid pointers, for as long as the call.
         let list = Owned::new("create a list", l.destroy_xfer_dlist, |out| unsafe {
-            (l.create_xfer_dlist)(DRAM, out)
+            (l.create_xfer_dlist)(kind, out)
         })?;
         for Range { address, len } in blocks {
             check("add to a list", unsafe {
-                (l.xfer_dlist_add_desc)(list.handle, address, len, 0)
+                (l.xfer_dlist_add_desc)(list.handle, address, len, device)
             })?;
         }
         let mut handle = null_mut();

@@ -1,7 +1,7 @@
 //! Blocks as ranges of memory, and as numbers of prepared descriptors.
 
 use super::agent::Range;
-use crate::types::{BlockId, KvRegion};
+use crate::types::{BlockId, KvPlace, KvRegion};
 use std::ffi::c_int;
 
 /// The ranges that the regions are: neighbours are one.
@@ -33,6 +33,7 @@ pub(super) fn descriptors(regions: &[KvRegion]) -> impl Iterator<Item = Range> {
 /// What regions have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
+    pub place: KvPlace,
     pub regions: usize,
     pub num_blocks: usize,
     pub block_len: usize,
@@ -41,13 +42,16 @@ pub(super) struct Shape {
 impl Shape {
     pub fn of(regions: &[KvRegion]) -> Result<Self, String> {
         let first = regions.first().ok_or("there are no regions")?;
-        let KvRegion { num_blocks, block_len, .. } = *first;
+        let KvRegion { place, num_blocks, block_len, .. } = *first;
         let same =
             |region: &KvRegion| (region.num_blocks, region.block_len) == (num_blocks, block_len);
         if !regions.iter().all(same) {
             return Err("regions are of different shapes".to_owned());
         }
-        let shape = Self { regions: regions.len(), num_blocks, block_len };
+        if regions.iter().any(|region| region.place != place) {
+            return Err("regions are in different places".to_owned());
+        }
+        let shape = Self { place, regions: regions.len(), num_blocks, block_len };
         // Descriptors are numbered by a C `int`.
         match regions.len().checked_mul(num_blocks).map(c_int::try_from) {
             Some(Ok(_)) => Ok(shape),
@@ -69,7 +73,9 @@ mod tests {
 
     #[test]
     fn neighbours_are_one_range_and_descriptors_are_region_major() {
-        let region = |address| KvRegion { address, block_len: 60, stride: 64, num_blocks: 3 };
+        let place = KvPlace::Main;
+        let region =
+            |address| KvRegion { place, address, block_len: 60, stride: 64, num_blocks: 3 };
         let regions = [region(4096 + 192), region(4096), region(8192)];
         let range = |address, len| Range { address, len };
         assert_eq!(ranges(&regions), [range(4096, 384), range(8192, 192)]);
@@ -84,6 +90,8 @@ mod tests {
         }
         let other = [region(0), KvRegion { block_len: 61, ..region(0) }];
         assert!(Shape::of(&other).is_err() && Shape::of(&[]).is_err());
+        let apart = [region(0), KvRegion { place: KvPlace::Gpu(0), ..region(4096) }];
+        assert!(Shape::of(&apart).is_err());
         assert!(Shape::of(&[KvRegion { num_blocks: 1 << 31, ..region(0) }]).is_err());
     }
 }

@@ -16,8 +16,9 @@ pub(super) type Status = c_int;
 pub(super) const SUCCESS: Status = 0;
 pub(super) const IN_PROGRESS: Status = 1;
 
-/// `nixl_capi_mem_type_t`: host memory.
+/// `nixl_capi_mem_type_t`: host memory, and that of a GPU.
 pub(super) const DRAM: c_int = 0;
+pub(super) const VRAM: c_int = 1;
 /// `nixl_capi_xfer_op_t`: from there to here.
 pub(super) const READ: c_int = 0;
 

@@ -5,6 +5,11 @@
 //! block; a read names descriptors. One agent serves peers, and another reads from them (see
 //! [`reader`]). NIXL tells nobody when something happened: the owner looks
 //! ([`Transport::poll_interval`]), often while it reads, and seldom otherwise.
+//!
+//! Memory of a GPU is registered as it is, and read and written by whatever UCX has for it. What is
+//! read into it is there before its end is told (NIXL says so only then), and so before the engine
+//! asks the device for anything that looks at it; what is read out of it was computed before the
+//! engine let go of it (see `runner/cuda/copies.rs`).
 
 mod agent;
 mod blocks;
@@ -67,10 +72,13 @@ impl NixlTransport {
     /// Opens the library and registers `memory`.
     pub fn new(memory: KvMemory, options: NixlOptions, waker: Waker) -> Result<Self, NixlError> {
         let shape = Shape::of(&memory.regions).map_err(NixlError::Failed)?;
+        // What is made of a GPU's memory here and below is made where the GPU is this thread's, as
+        // vLLM does: UCX asks the context, and leaves CUDA out where there is none.
+        memory.bind().map_err(NixlError::Failed)?;
         let library = Library::open(options.library.as_deref())?;
         let serving = options::agent(library, &options)?;
         // SAFETY: the memory's owner is kept until after what is registered is dropped.
-        let registered = unsafe { serving.register(&ranges(&memory.regions)) }?;
+        let registered = unsafe { serving.register(shape.place, &ranges(&memory.regions)) }?;
         let reader = || Reader::new(library, memory.clone(), shape, &options);
         let readers = options.reads.then(reader).transpose()?;
         Ok(Self {
@@ -154,6 +162,7 @@ impl Transport for NixlTransport {
         if (ours.regions, ours.block_len) != (theirs.regions, theirs.block_len) {
             return Err(wrong(format!("{theirs:?}, and here it is {ours:?}")));
         }
+        self.memory.bind().map_err(TransportError::Failed)?;
         let name = self.reader()?.load(metadata, regions)?;
         if self.peers.values().any(|peer| peer.name == name) {
             return Err(TransportError::Failed("the peer is known already".to_owned()));
@@ -180,6 +189,7 @@ impl Transport for NixlTransport {
     ) -> Result<ReadId, TransportError> {
         let id = ReadId(self.next_read);
         self.next_read += 1;
+        self.memory.bind().map_err(TransportError::Failed)?;
         let (name, theirs, _) = self.peer(peer)?;
         self.check(peer, blocks)?;
         let begun = self.reader()?.read(id, (&name, theirs), blocks, notification);

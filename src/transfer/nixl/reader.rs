@@ -10,7 +10,7 @@ use super::blocks::{Shape, descriptors, ranges};
 use super::library::Library;
 use super::{NixlError, NixlOptions, options};
 use crate::transfer::transport::{BlockPair, ReadId, ReadStats, TransportError, TransportEvent};
-use crate::types::{KvMemory, KvRegion};
+use crate::types::{KvMemory, KvPlace, KvRegion};
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::rc::Rc;
@@ -67,8 +67,8 @@ impl Reader {
     ) -> Result<Self, NixlError> {
         let agent = options::agent(library, options)?;
         // SAFETY: the memory's owner is kept until after what is registered is dropped.
-        let registered = unsafe { agent.register(&ranges(&memory.regions)) }?;
-        let local = agent.prepare(None, descriptors(&memory.regions))?;
+        let registered = unsafe { agent.register(shape.place, &ranges(&memory.regions)) }?;
+        let local = agent.prepare(None, shape.place, descriptors(&memory.regions))?;
         Ok(Self {
             reads: HashMap::new(),
             peers: HashMap::new(),
@@ -106,7 +106,8 @@ impl Reader {
             known.leaving = false;
             return Ok(name);
         }
-        let blocks = self.agent.prepare(Some(&name), descriptors(regions)).map_err(|e| {
+        let place = regions.first().map_or(KvPlace::Main, |region| region.place);
+        let blocks = self.agent.prepare(Some(&name), place, descriptors(regions)).map_err(|e| {
             // Its memory is not where its regions say.
             let _ = self.agent.forget(&name);
             wrong(e.to_string())

@@ -6,6 +6,7 @@ const HASH: &str = "29414aca40aedfe4dfa4cd9fa297fedf2e640a1104d06511ead8d7afad13
 /// A server like the one that the golden metadata is of.
 fn local() -> Local {
     let region = |layer: u64| KvRegion {
+        place: KvPlace::Main,
         address: 4096 << layer,
         block_len: 32768,
         stride: 32768,
@@ -39,6 +40,7 @@ fn vllm_is_a_peer() {
     assert_eq!(peer.agent_metadata, golden.agent_metadata);
     assert!(peer.same_hash && peer.attn_backend == AttnBackend::CpuAttn);
     let wanted = KvRegion {
+        place: KvPlace::Main,
         address: golden.kv_caches_base_addr[3],
         block_len: 32768,
         stride: 32768,
@@ -100,7 +102,6 @@ fn complaint(lie: impl FnOnce(&mut AgentMetadata)) -> String {
 
 #[test]
 fn differences_name_both_sides() {
-    let texts = |text: &str| Some(vec![text.to_owned(); 4]);
     for (found, wanted) in [
         (complaint(|m| m.block_size = 64), "the peer has block_size 64, and here it is 32"),
         (
@@ -116,10 +117,6 @@ fn differences_name_both_sides() {
         (
             complaint(|m| m.block_lens[2] = 16384),
             "the peer has block_lens 16384, and here it is 32768",
-        ),
-        (
-            complaint(|m| m.region_mem_types = texts("VRAM")),
-            "the peer has region_mem_types VRAM, and here it is DRAM",
         ),
         (
             complaint(|m| m.region_names.as_mut().unwrap().swap(1, 2)),
@@ -143,6 +140,37 @@ fn differences_name_both_sides() {
     }
 }
 
+fn texts(text: &str) -> Option<Vec<String>> {
+    Some(vec![text.to_owned(); 4])
+}
+
+/// The same server with its KV cache on a GPU.
+fn on_gpu(number: u32) -> Local {
+    let regions = local().regions.into_iter();
+    let there = |region| KvRegion { place: KvPlace::Gpu(number), ..region };
+    Local { regions: regions.map(there).collect(), ..local() }
+}
+
+#[test]
+fn a_gpus_memory_is_named_by_its_kind_and_number() {
+    let metadata = AgentMetadata::decode(&on_gpu(3).payload(b"way").agent_metadata_bytes);
+    let metadata = metadata.expect("metadata");
+    assert_eq!((&metadata.region_mem_types, metadata.device_id), (&texts("VRAM"), 3));
+    // Each side is described by what it says itself.
+    for here in [local(), on_gpu(0)] {
+        let there = here.check(&payload(&metadata), "d").expect("a peer").regions;
+        assert!(there.iter().all(|region| region.place == KvPlace::Gpu(3)), "{there:?}");
+        let there = here.check(&payload(&golden()), &golden().engine_id).expect("a peer").regions;
+        assert!(there.iter().all(|region| region.place == KvPlace::Main), "{there:?}");
+    }
+    // Who says nothing is as we are.
+    let silent = AgentMetadata { region_mem_types: None, ..metadata };
+    let there = local().check(&payload(&silent), "d").expect("a peer").regions;
+    assert_eq!(there[0].place, KvPlace::Main);
+    let there = on_gpu(0).check(&payload(&silent), "d").expect("a peer").regions;
+    assert_eq!(there[0].place, KvPlace::Gpu(3));
+}
+
 #[test]
 fn lies_are_errors() {
     for found in [
@@ -155,6 +183,9 @@ fn lies_are_errors() {
         complaint(|m| m.kv_caches_base_addr[0] = 0),
         complaint(|m| m.kv_caches_base_addr[2] = u64::MAX - 4096),
         complaint(|m| m.kv_caches_base_addr[2] = 1 << 63),
+        complaint(|m| m.region_mem_types.as_mut().unwrap()[3] = "VRAM".to_owned()),
+        complaint(|m| m.region_mem_types = texts("FILE")),
+        complaint(|m| (m.region_mem_types, m.device_id) = (texts("VRAM"), 1 << 32)),
     ] {
         assert!(found.contains("cannot be: "), "{found}");
     }

@@ -212,8 +212,11 @@ impl Peer {
             (result, _) => result,
         };
         let good = !cancelled && matches!(result, Ok(()) | Err(TransportError::Refused(_)));
-        if let (false, false, Err(why)) = (good, cancelled, &result) {
-            self.end(why.clone());
+        match &result {
+            // What is left on the connection is of no use, but the peer is.
+            Err(TransportError::Copy(_)) => {}
+            Err(why) if !good && !cancelled => self.end(why.clone()),
+            _ => {}
         }
         self.tell(job, result);
         good

@@ -1,8 +1,10 @@
 //! The pool memory, as pieces that a socket reads or fills.
 
 use super::wire::Geometry;
-use crate::types::{BlockId, KvMemory, KvRegion};
+use crate::transfer::staging;
+use crate::types::{BlockId, KvLane, KvMemory, KvPiece, KvRegion};
 use std::io;
+use std::time::Duration;
 
 /// The local regions. Never looked at here: only their addresses are, so that whoever owns the
 /// memory may use other blocks meanwhile.
@@ -47,6 +49,12 @@ impl Pool {
         u64::from(self.geometry.regions) * self.geometry.block_len * blocks as u64
     }
 
+    /// What blocks go through when they are not the host's own; waits up to `patience` for it.
+    pub fn lane(&self, patience: Duration) -> io::Result<Option<Box<dyn KvLane>>> {
+        let copies = self.memory.copies.clone();
+        copies.map(|copies| copies.lane(patience)).transpose().map_err(staging::failed)
+    }
+
     /// The memory of `blocks`: all of them of region 0, then of region 1, …
     ///
     /// # Panics
@@ -56,13 +64,6 @@ impl Pool {
     }
 }
 
-/// A stretch of memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
-    pub address: u64,
-    pub len: usize,
-}
-
 /// Pieces in order; neighbours in memory are one piece.
 pub(super) struct Walk<'a> {
     regions: &'a [KvRegion],
@@ -70,25 +71,25 @@ pub(super) struct Walk<'a> {
     /// In the first region.
     next: usize,
     /// Looked at, and not yet given.
-    ahead: Option<Piece>,
+    ahead: Option<KvPiece>,
 }
 
 impl Walk<'_> {
-    fn block(&mut self) -> Option<Piece> {
+    fn block(&mut self) -> Option<KvPiece> {
         if self.next == self.blocks.len() {
             self.regions = self.regions.get(1..)?;
             self.next = 0;
         }
         let (region, block) = (self.regions.first()?, self.blocks.get(self.next)?);
         self.next += 1;
-        Some(Piece { address: region.block_address(*block), len: region.block_len })
+        Some(KvPiece { address: region.block_address(*block), len: region.block_len })
     }
 }
 
 impl Iterator for Walk<'_> {
-    type Item = Piece;
+    type Item = KvPiece;
 
-    fn next(&mut self) -> Option<Piece> {
+    fn next(&mut self) -> Option<KvPiece> {
         let mut piece = self.ahead.take().or_else(|| self.block())?;
         while let Some(next) = self.block() {
             if next.address != piece.address + piece.len as u64 {

@@ -4,6 +4,7 @@ use super::dial::dial;
 use super::peer::{Job, Peer};
 use super::stream::Stream;
 use super::wire::{self, Kind, Role, Status};
+use crate::transfer::staging::CopyFailed;
 use crate::transfer::transport::TransportError;
 use socket2::Socket;
 use std::io;
@@ -17,6 +18,11 @@ fn gone(e: io::Error) -> TransportError {
         io::ErrorKind::UnexpectedEof => "it closed the connection".to_owned(),
         _ => e.to_string(),
     })
+}
+
+/// What ended the arrival of blocks: the peer, or this side.
+fn broken(e: io::Error) -> TransportError {
+    if CopyFailed::is(&e) { TransportError::Copy(e.to_string()) } else { gone(e) }
 }
 
 fn lies(malformed: wire::Malformed) -> TransportError {
@@ -62,7 +68,7 @@ fn perform(peer: &Peer, job: &Job, kept: &mut Option<Arc<Socket>>) -> Result<(),
             return Err(TransportError::Failed("it does not understand a read".to_owned()));
         }
     }
-    stream.receive_blocks(&peer.home.pool, &job.local).map_err(gone)
+    stream.receive_blocks(&peer.home.pool, &job.local).map_err(broken)
 }
 
 /// Says one notification after the other.

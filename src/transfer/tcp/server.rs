@@ -4,6 +4,7 @@ use super::grants::Grants;
 use super::pool::Pool;
 use super::stream::Stream;
 use super::wire::{self, AgentToken, Hello, Kind, Malformed, Role, Status, Verdict};
+use crate::transfer::staging::CopyFailed;
 use crate::transfer::transport::Waker;
 use socket2::{SockRef, Socket};
 use std::collections::HashMap;
@@ -132,8 +133,13 @@ impl Shared {
         let serving = self.clone();
         let thread =
             std::thread::Builder::new().name(format!("kv-peer-{number}")).spawn(move || {
-                if let Err(why) = serving.source.serve(&socket) {
-                    log::debug!("[transfer] a connection of a peer ended: {why}");
+                match serving.source.serve(&socket) {
+                    Ok(()) => {}
+                    // This side's own fault, which the peer does not learn of.
+                    Err(Ended::Io(why)) if CopyFailed::is(&why) => {
+                        log::error!("[transfer] blocks could not be served: {why}");
+                    }
+                    Err(why) => log::debug!("[transfer] a connection of a peer ended: {why}"),
                 }
                 serving.open().sockets.remove(&number);
             });

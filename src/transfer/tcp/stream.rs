@@ -1,6 +1,8 @@
-//! One socket: everything has an end in time, and blocks go between it and the pool directly.
+//! One socket: everything has an end in time, and blocks go between it and the pool directly, or,
+//! where the pool is a device's, through buffers of the host.
 
 use super::pool::{Pool, Walk};
+use crate::transfer::staging;
 use crate::types::BlockId;
 use socket2::{Socket, TcpKeepalive};
 use std::io::{self, ErrorKind, Read, Write};
@@ -72,7 +74,11 @@ impl<'a> Stream<'a> {
 
     /// The next bytes, soon.
     pub fn read_exact(&self, buffer: &mut [u8]) -> io::Result<()> {
-        let (mut socket, end) = (self.socket, self.end(buffer.len() as u64));
+        self.read_until(self.end(buffer.len() as u64), buffer)
+    }
+
+    fn read_until(&self, end: Instant, buffer: &mut [u8]) -> io::Result<()> {
+        let mut socket = self.socket;
         let mut filled = 0;
         while filled < buffer.len() {
             if Instant::now() > end {
@@ -88,8 +94,12 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    pub fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
-        let (mut socket, end) = (self.socket, self.end(bytes.len() as u64));
+    pub fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        self.write_until(self.end(bytes.len() as u64), bytes)
+    }
+
+    fn write_until(&self, end: Instant, mut bytes: &[u8]) -> io::Result<()> {
+        let mut socket = self.socket;
         while !bytes.is_empty() {
             if Instant::now() > end {
                 return Err(self.too_slow());
@@ -105,12 +115,22 @@ impl<'a> Stream<'a> {
 
     /// Writes `blocks` out of the pool. Nobody may write to them meanwhile.
     pub fn send_blocks(&mut self, pool: &Pool, blocks: &[BlockId]) -> io::Result<()> {
-        self.move_blocks(pool, blocks, send)
+        let Some(mut lane) = pool.lane(self.stall)? else {
+            return self.move_blocks(pool, blocks, send);
+        };
+        let end = self.end(pool.bytes(blocks.len()));
+        staging::fetch(&mut *lane, pool.walk(blocks), |bytes| self.write_until(end, bytes))
     }
 
-    /// Reads into `blocks` of the pool. Nobody may use them meanwhile.
+    /// Reads into `blocks` of the pool. Nobody may use them meanwhile. Whatever comes of it,
+    /// nothing is written to them any more when this returns.
     pub fn receive_blocks(&mut self, pool: &Pool, blocks: &[BlockId]) -> io::Result<()> {
-        self.move_blocks(pool, blocks, receive)
+        let Some(mut lane) = pool.lane(self.stall)? else {
+            return self.move_blocks(pool, blocks, receive);
+        };
+        let end = self.end(pool.bytes(blocks.len()));
+        // The lane ends here, and waits for its copies also when something failed.
+        staging::store(&mut *lane, pool.walk(blocks), |bytes| self.read_until(end, bytes))
     }
 
     fn move_blocks(

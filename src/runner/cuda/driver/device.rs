@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 /// The CUDA version that the kernels were compiled with; an older driver does not load them.
 const OLDEST_DRIVER: i32 = 13000;
+/// The GPU that is used, of those that `CUDA_VISIBLE_DEVICES` shows.
+const ORDINAL: i32 = 0;
 /// The oldest compute capability that there are kernels for.
 const OLDEST_CAPABILITY: (i32, i32) = (8, 0);
 
@@ -81,7 +83,7 @@ impl Device {
         }
         let mut device = 0;
         // SAFETY: as above; a device that is not there is an error.
-        match unsafe { sys::cuDeviceGet(&raw mut device, 0) } {
+        match unsafe { sys::cuDeviceGet(&raw mut device, ORDINAL) } {
             CUresult::CUDA_ERROR_INVALID_DEVICE => return Err(Absent::Device.into()),
             code => ok("cuDeviceGet", code)?,
         }
@@ -120,6 +122,11 @@ impl Device {
         // SAFETY: places for the results.
         ok("cuMemGetInfo", unsafe { sys::cuMemGetInfo_v2(&raw mut free, &raw mut total) })?;
         Ok((free as u64, total as u64))
+    }
+
+    /// The number that this process knows it by.
+    pub fn ordinal(&self) -> u32 {
+        ORDINAL as u32
     }
 
     /// Whether a kernel may start before the one ahead of it has ended.

@@ -104,6 +104,19 @@ impl Arena {
     }
 }
 
+impl Arena {
+    /// The bytes at an address that was handed out.
+    ///
+    /// # Panics
+    /// When they are not all of this arena.
+    pub fn bytes_at(&self, at: CUdeviceptr, len: usize) -> Span<u8> {
+        let offset = at.checked_sub(self.at).and_then(|offset| usize::try_from(offset).ok());
+        let end = offset.and_then(|offset| offset.checked_add(len));
+        assert!(end.is_some_and(|end| end <= self.bytes), "{len} bytes at {at:#x}");
+        Span { at, len, of: PhantomData }
+    }
+}
+
 impl Drop for Arena {
     fn drop(&mut self) {
         if self.bytes > 0 && self.device.bind().is_ok() {
@@ -130,6 +143,8 @@ unsafe impl<T: Send> Send for Pinned<T> {}
 /// Every pattern of bits is a value, and there is no padding.
 pub unsafe trait Plain: Copy {}
 
+// SAFETY: a number.
+unsafe impl Plain for u8 {}
 // SAFETY: a number.
 unsafe impl Plain for i32 {}
 // SAFETY: a number.

@@ -38,11 +38,24 @@ impl Stream {
         len: usize,
         to: Span<T>,
     ) -> Result<(), Failure> {
-        assert!(len <= from.len() && len <= to.len);
-        let bytes = len * size_of::<T>();
-        // SAFETY: both hold `len` elements; the caller keeps them as they are.
+        // SAFETY: as the caller's promise.
+        unsafe { self.upload_from(from, 0, to.part(0, len)) }
+    }
+
+    /// Copies the elements of `from` from `start` on to `to`, later.
+    ///
+    /// # Safety
+    /// As [`Stream::upload`].
+    pub unsafe fn upload_from<T>(
+        &self,
+        from: &Pinned<T>,
+        start: usize,
+        to: Span<T>,
+    ) -> Result<(), Failure> {
+        let from = &from[start..start + to.len];
+        // SAFETY: both hold as many elements; the caller keeps them as they are.
         ok("cuMemcpyHtoDAsync", unsafe {
-            sys::cuMemcpyHtoDAsync_v2(to.at, from.as_ptr().cast(), bytes, self.raw)
+            sys::cuMemcpyHtoDAsync_v2(to.at, from.as_ptr().cast(), to.bytes(), self.raw)
         })
     }
 
