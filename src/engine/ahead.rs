@@ -10,7 +10,6 @@
 //! is under way, and a sequence whose blocks a peer will read does not run ahead.
 
 use super::core::Core;
-use super::handle::Transfer;
 use super::inbox::Message;
 use crate::runner::{BackendError, StepBatch};
 use crate::sampler::Draw;
@@ -72,11 +71,6 @@ impl Core {
             if self.is_last_token(slot) {
                 ends = true;
                 continue;
-            }
-            // A peer may read its blocks as soon as it ends: nothing must be writing to them then.
-            let request = self.requests[slot].as_ref().expect("planned slots are in use");
-            if matches!(request.transfer(), Transfer::Lease(_)) {
-                return false;
             }
             let table = sequence.blocks.table().len();
             blocks += usize::from(known + 1 > table * self.kv.block_size());
