@@ -2,37 +2,10 @@
 //! that has failed stays so.
 
 use crate::cpu_support::{Collected, Tensors, limits};
-use crate::gpu::{backend, configure, dims, on_gpu, open, options, random};
+use crate::gpu::{apart, backend, configure, dims, open, options, random};
 use glassbox::model::Dims;
 use glassbox::runner::cuda::{CudaBackend, Gpu, Options};
 use glassbox::runner::{Backend, StepBatch};
-use std::process::Command;
-
-/// Runs `check`, which is the test `name` of this file, in a process of its own, where the emulated
-/// device does as `words` say.
-fn apart(name: &str, words: &str, check: impl FnOnce()) {
-    apart_as(&format!("failures::{name}"), words, check);
-}
-
-/// The same for the test of the whole name `test`.
-pub fn apart_as(test: &str, words: &str, check: impl FnOnce()) {
-    const VARIABLE: &str = "GLASSBOX_TEST_APART";
-    if on_gpu() {
-        return;
-    }
-    if std::env::var_os(VARIABLE).is_some() {
-        configure(words);
-        return check();
-    }
-    let this = std::env::current_exe().expect("this program");
-    let mut command = Command::new(this);
-    command.args([test, "--exact", "--nocapture"]).env(VARIABLE, "1");
-    let output = command.output().expect("the same program again");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    let out = String::from_utf8_lossy(&output.stdout);
-    assert!(out.contains("1 passed"), "{out}");
-}
 
 fn one_token(backend: &mut CudaBackend) -> Result<(), String> {
     let mut batch = StepBatch::new(backend.limits());
@@ -43,7 +16,7 @@ fn one_token(backend: &mut CudaBackend) -> Result<(), String> {
 
 #[test]
 fn a_machine_without_a_gpu() {
-    apart("a_machine_without_a_gpu", "no_device", || {
+    apart("failures::a_machine_without_a_gpu", "no_device", || {
         let error = Gpu::open().expect_err("no device").to_string();
         assert_eq!(error, "there is no GPU");
     });
@@ -51,7 +24,7 @@ fn a_machine_without_a_gpu() {
 
 #[test]
 fn an_old_driver() {
-    apart("an_old_driver", "driver=12040", || {
+    apart("failures::an_old_driver", "driver=12040", || {
         let error = Gpu::open().expect_err("too old").to_string();
         assert!(error.starts_with("the NVIDIA driver supports CUDA 12.4"), "{error}");
         assert!(error.contains("update the driver"), "{error}");
@@ -60,7 +33,7 @@ fn an_old_driver() {
 
 #[test]
 fn too_little_memory_names_what_to_change() {
-    apart("too_little_memory_names_what_to_change", "memory=1000000", || {
+    apart("failures::too_little_memory_names_what_to_change", "memory=1000000", || {
         let dims = dims();
         let weights = Tensors::random(&dims, 1);
         let limits = limits(&dims, 64, 16, 4);
@@ -73,7 +46,7 @@ fn too_little_memory_names_what_to_change() {
 
 #[test]
 fn a_device_that_fails_in_a_step() {
-    apart("a_device_that_fails_in_a_step", "", || {
+    apart("failures::a_device_that_fails_in_a_step", "", || {
         let dims = dims();
         let mut backend = random(&dims, limits(&dims, 64, 16, 4), true);
         one_token(&mut backend).expect("it works");
@@ -113,7 +86,7 @@ fn shapes_that_the_kernels_do_not_know() {
 
 #[test]
 fn the_table_of_memory_is_what_is_taken() {
-    apart("the_table_of_memory_is_what_is_taken", "", || {
+    apart("failures::the_table_of_memory_is_what_is_taken", "", || {
         let dims = dims();
         let limits = limits(&dims, 64, 16, 4);
         let table = CudaBackend::memory(&dims, &limits);

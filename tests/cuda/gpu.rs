@@ -7,6 +7,7 @@ use glassbox::runner::Limits;
 use glassbox::runner::cuda::{CudaBackend, Gpu, Options};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 
 /// Whether the kernels run on a GPU.
@@ -45,6 +46,27 @@ pub fn configure(words: &str) {
         let set = library().1.get::<unsafe extern "C" fn(*const i8)>("gb_fake_configure");
         set.expect("the driver's function")(words.as_ptr().cast());
     }
+}
+
+/// Runs `check`, which is all of test `name`, in a process of its own, where the emulated device
+/// does as `words` say. Not on a GPU.
+pub fn apart(name: &str, words: &str, check: impl FnOnce()) {
+    const VARIABLE: &str = "GLASSBOX_TEST_APART";
+    if on_gpu() {
+        return;
+    }
+    if std::env::var_os(VARIABLE).is_some() {
+        configure(words);
+        return check();
+    }
+    let this = std::env::current_exe().expect("this program");
+    let mut command = Command::new(this);
+    command.args([name, "--exact", "--nocapture"]).env(VARIABLE, "1");
+    let output = command.output().expect("the same program again");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(out.contains("1 passed"), "{out}");
 }
 
 pub fn open() -> Gpu {

@@ -173,6 +173,12 @@ GB_API CUresult cuFuncSetAttribute(CUfunction function, int attribute, int value
     return CUDA_SUCCESS;
 }
 
+// Nothing is loaded late here.
+GB_API CUresult cuFuncLoad(CUfunction) {
+    GB_ENTER();
+    return CUDA_SUCCESS;
+}
+
 GB_API CUresult cuFuncGetAttribute(int* value, int attribute, CUfunction function) {
     GB_ENTER();
     switch (attribute) {

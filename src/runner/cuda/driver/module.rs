@@ -35,12 +35,15 @@ impl Module {
         Ok(Self { raw, device: device.clone() })
     }
 
-    /// The kernel `name`, which may use `shared` bytes of dynamic shared memory.
+    /// The kernel `name`, loaded at once (a launch that is only noted for a graph does not load it),
+    /// which may use `shared` bytes of dynamic shared memory.
     pub fn function(&self, name: &'static CStr, shared: u32) -> Result<Function, Failure> {
         let mut raw = std::ptr::null_mut();
         let call = name.to_str().unwrap_or("cuModuleGetFunction");
         // SAFETY: a module of ours, a text that ends with a zero, a place for the result.
         ok(call, unsafe { sys::cuModuleGetFunction(&raw mut raw, self.raw, name.as_ptr()) })?;
+        // SAFETY: a function of ours.
+        ok(call, unsafe { sys::cuFuncLoad(raw) })?;
         if shared > SHARED_WITHOUT_ASKING {
             let which = CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             // SAFETY: a function of ours.
