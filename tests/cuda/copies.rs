@@ -1,8 +1,7 @@
 //! KV on its way between a device and the host, and from pool to pool over TCP.
 
 use crate::cpu_support::limits;
-use crate::failures::apart_as;
-use crate::gpu::{configure, dims, random};
+use crate::gpu::{apart, configure, dims, random};
 use crate::memory::{Memory, Shape};
 use glassbox::runner::Backend;
 use glassbox::runner::cuda::CudaBackend;
@@ -232,7 +231,7 @@ fn what_is_not_of_the_pool_is_not_copied() {
 
 #[test]
 fn a_copy_that_fails_ends_the_read_and_nothing_else() {
-    apart_as("copies::a_copy_that_fails_ends_the_read_and_nothing_else", "", || {
+    apart("copies::a_copy_that_fails_ends_the_read_and_nothing_else", "", || {
         let (p, d) = (pool(), pool());
         let (from, to) = (memory_of(&p), memory_of(&d));
         fill(&from, 3);

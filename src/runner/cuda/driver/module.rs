@@ -35,8 +35,8 @@ impl Module {
         Ok(Self { raw, device: device.clone() })
     }
 
-    /// The kernel `name`, loaded at once (a launch that is only noted for a graph does not load it),
-    /// which may use `shared` bytes of dynamic shared memory.
+    /// The kernel `name`, loaded at once: a launch that is only noted for a graph might not. It may
+    /// use `shared` bytes of dynamic shared memory.
     pub fn function(&self, name: &'static CStr, shared: u32) -> Result<Function, Failure> {
         let mut raw = std::ptr::null_mut();
         let call = name.to_str().unwrap_or("cuModuleGetFunction");
