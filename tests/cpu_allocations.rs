@@ -2,29 +2,11 @@
 
 mod cpu_support;
 
+use cpu_support::allocations::{Counting, so_far};
 use cpu_support::*;
 use glassbox::runner::cpu::CpuBackend;
 use glassbox::runner::{Backend, RowSink, StepBatch};
 use glassbox::types::{Token, TokenLogprobs};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-
-/// The system's allocator, counting.
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: the system's allocator does all the work.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, SeqCst);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(at, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -56,14 +38,14 @@ fn main() {
     // The standard library makes a thread's handle when it is first asked for.
     let _handle = std::thread::current();
     // The very first step counts too; so does the first that has all rows wanted.
-    let before = ALLOCATIONS.load(SeqCst);
+    let before = so_far();
     for (n, start, wanted) in [(1, 0, 1), (600, 0, 600), (33, 567, 1), (1, 600, 1), (1, 601, 1)] {
         batch.clear();
         batch.push(&tokens[..n], start, &blocks, wanted, None);
         backend.submit(&batch).unwrap();
         backend.collect(&mut sink).unwrap();
     }
-    assert_eq!(ALLOCATIONS.load(SeqCst), before);
+    assert_eq!(so_far(), before);
     assert_eq!(sink.0, 604);
     println!("test steps_do_not_allocate ... ok");
 }

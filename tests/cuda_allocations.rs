@@ -8,29 +8,11 @@ mod emulator;
 #[allow(dead_code)] // As above.
 mod gpu;
 
+use cpu_support::allocations::{Counting, so_far};
 use cpu_support::*;
 use glassbox::runner::{Backend, RowSink, StepBatch};
 use glassbox::sampler::Draw;
 use glassbox::types::{Token, TokenLogprobs};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-
-/// The system's allocator, counting.
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: the system's allocator does all the work.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, SeqCst);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(at, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -75,7 +57,7 @@ fn main() {
         backend.submit(&next).unwrap();
         backend.collect(&mut sink).unwrap();
         backend.collect(&mut sink).unwrap();
-        ALLOCATIONS.load(SeqCst)
+        so_far()
     };
     let first = round();
     assert_eq!(round(), first);

@@ -3,6 +3,7 @@
 
 #![allow(dead_code)] // Each test binary uses a part.
 
+pub mod allocations;
 pub mod reference;
 pub mod schedule;
 
