@@ -161,7 +161,7 @@ class Pair:
         self.compare(request)
 
     def have_told(self, request):
-        """Whether nothing is missing: what is told of blocks that were there changes no resident."""
+        """Whether nothing is missing: what is told of blocks that were there adds no resident."""
         theirs, ours = self.ears
         if theirs.resident.keys() != ours.resident.keys():
             return False
