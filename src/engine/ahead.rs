@@ -24,11 +24,20 @@ pub(super) struct Ahead {
     pub work: Vec<Work>,
     /// Whose work it is: a slot may be another's by the time of its results.
     pub owners: Vec<RequestId>,
+    /// The row of the step under way that samples the token of each, and how the next is drawn.
+    fed: Vec<(u32, Draw)>,
 }
 
 impl Ahead {
     pub fn new(batch: StepBatch) -> Self {
-        Self { submitted: false, batch, work: Vec::new(), owners: Vec::new() }
+        Self { submitted: false, batch, work: Vec::new(), owners: Vec::new(), fed: Vec::new() }
+    }
+
+    fn clear(&mut self) {
+        self.batch.clear();
+        self.work.clear();
+        self.owners.clear();
+        self.fed.clear();
     }
 }
 
@@ -38,6 +47,7 @@ impl Core {
         if !self.backend.runs_ahead() || !self.plan_ahead() {
             return Ok(());
         }
+        self.build_ahead();
         self.backend.submit(&self.ahead.batch)?;
         self.ahead.submitted = true;
         Ok(())
@@ -49,45 +59,47 @@ impl Core {
         if self.scheduler.has_queued() && !full || self.hears_something() {
             return false;
         }
-        // Who runs and has no part in this step must have one in the next.
-        let present = (0..self.plan.work.len()).filter(|&i| self.is_present(i)).count();
-        if present != self.scheduler.num_running() {
+        if self.batch.rows.len() != self.plan.work.len() {
             return false;
         }
-        self.ahead.work.clear();
-        self.ahead.owners.clear();
-        self.ahead.batch.clear();
-        let (mut blocks, mut ends) = (0, false);
+        self.ahead.clear();
+        let (mut present, mut blocks, mut ends) = (0, 0, false);
         for i in 0..self.plan.work.len() {
-            let Work { slot, start, len } = self.plan.work[i];
             if !self.is_present(i) {
                 continue;
             }
+            present += 1;
+            let Work { slot, start, len } = self.plan.work[i];
             let sequence = self.scheduler.sequence(slot);
             let known = sequence.tokens.len();
-            if start + len != known || self.batch.rows.get(i).is_none_or(|row| row.draw.is_none()) {
+            if start + len != known || self.batch.rows[i].draw.is_none() {
                 return false;
             }
             if self.is_last_token(slot) {
                 ends = true;
                 continue;
             }
+            let work = Work { slot, start: known, len: 1 };
+            let Some(draw) = self.draw_ahead(&work) else { return false };
             let table = sequence.blocks.table().len();
             blocks += usize::from(known + 1 > table * self.kv.block_size());
-            self.ahead.work.push(Work { slot, start: known, len: 1 });
             self.ahead.owners.push(sequence.id);
+            self.ahead.work.push(work);
+            self.ahead.fed.push((i as u32, draw));
         }
-        // A place that falls free belongs to whoever waits for it.
+        // Who runs and has no part in this step must have one in the next, and a place that falls
+        // free belongs to whoever waits for it.
+        let leaves_nobody_out = present == self.scheduler.num_running() && !(full && ends);
         let has_room = blocks <= self.kv.pool().num_free();
-        has_room && !(full && ends) && self.batch.rows.len() == self.plan.work.len() && self.fill()
+        leaves_nobody_out && has_room && !self.ahead.work.is_empty()
     }
 
     /// Whether a message has come that may change what the next step does.
     fn hears_something(&mut self) -> bool {
-        if self.heard.is_empty() {
-            self.heard.extend(self.inbox.try_recv().ok());
+        if self.heard.is_none() {
+            self.heard = self.inbox.try_recv().ok();
         }
-        !self.heard.is_empty()
+        self.heard.is_some()
     }
 
     /// Whether the token that the step under way samples for a sequence is its last one, whatever
@@ -99,29 +111,17 @@ impl Core {
         request.is_full_after(generated, len, self.config.max_model_len)
     }
 
-    /// Takes the blocks for the next step and puts its batch together; false when a row cannot be
-    /// drawn without the host, or there is none.
-    fn fill(&mut self) -> bool {
-        for work in &self.ahead.work {
-            if self.draw_ahead(work).is_none() {
-                return false;
-            }
-        }
-        let mut at = 0;
-        for i in 0..self.ahead.work.len() {
-            let work = self.ahead.work[i];
-            let draw = self.draw_ahead(&work).expect("looked at above");
-            let from = self.plan.work[at..].iter().position(|before| before.slot == work.slot);
-            at += from.expect("it is in the step under way");
+    /// Takes the blocks for the next step and puts its batch together.
+    fn build_ahead(&mut self) {
+        for (work, &(from, draw)) in self.ahead.work.iter().zip(&self.ahead.fed) {
             let sequence = self.scheduler.sequence_mut(work.slot);
             let grown = self.kv.grow(&mut sequence.blocks, work.start + 1);
             assert!(grown, "the blocks were counted");
-            let table = sequence.blocks.table();
-            self.ahead.batch.push_fed(at as u32, work.start, table, draw);
+            self.ahead.batch.push_fed(from, work.start, sequence.blocks.table(), draw);
         }
-        !self.ahead.work.is_empty()
     }
 
+    /// How the token is drawn that work of the next step samples; `None`: not without the host.
     fn draw_ahead(&self, work: &Work) -> Option<Draw> {
         let request = self.requests[work.slot].as_ref().expect("planned slots are in use");
         let generated = work.start + 1 - self.scheduler.sequence(work.slot).prompt_len;
@@ -132,11 +132,8 @@ impl Core {
     pub(super) fn take_ahead(&mut self) {
         self.ahead.submitted = false;
         std::mem::swap(&mut self.batch, &mut self.ahead.batch);
+        self.plan.clear();
         std::mem::swap(&mut self.plan.work, &mut self.ahead.work);
-        self.plan.admitted.clear();
-        self.plan.pulls.clear();
-        self.plan.preempted.clear();
-        self.plan.blocked = None;
         self.owners.clear();
         self.owners.append(&mut self.ahead.owners);
         // Now that the tokens are known, the blocks that they fill are too.
@@ -150,7 +147,7 @@ impl Core {
     /// Whether the request of work `i` of the step under way is still there.
     pub(super) fn is_present(&self, i: usize) -> bool {
         let owner = self.owners.get(i);
-        owner.is_none_or(|owner| self.slots.get(owner) == Some(&self.plan.work[i].slot))
+        owner.is_none_or(|&owner| self.scheduler.is_of(self.plan.work[i].slot, owner))
     }
 
     /// Takes the results of a step that was submitted ahead, and submits no other: what comes now
@@ -168,6 +165,6 @@ impl Core {
 
     /// The next message that has come.
     pub(super) fn next_message(&mut self) -> Result<Message, std::sync::mpsc::TryRecvError> {
-        self.heard.pop_front().map_or_else(|| self.inbox.try_recv(), Ok)
+        self.heard.take().map_or_else(|| self.inbox.try_recv(), Ok)
     }
 }

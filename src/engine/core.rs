@@ -17,7 +17,7 @@ use crate::scheduler::{Scheduler, Sequence, Slot, StepPlan};
 use crate::types::{
     Clock, FinishReason, Generated, KvEvent, KvEventBatch, KvEventSink, RequestId, Waits,
 };
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
@@ -39,8 +39,8 @@ pub struct Core {
     pub(super) config: EngineConfig,
     pub(super) backend: Box<dyn Backend>,
     pub(super) inbox: Receiver<Message>,
-    /// Messages that were taken from the inbox and not handled.
-    pub(super) heard: VecDeque<Message>,
+    /// A message that was taken from the inbox and not handled.
+    pub(super) heard: Option<Message>,
     pub(super) clock: Clock,
     /// What has held up the queue since the start.
     pub(super) waits: Waits,
@@ -97,7 +97,7 @@ impl Core {
         let core = Self {
             backend,
             inbox,
-            heard: VecDeque::new(),
+            heard: None,
             clock,
             waits: Waits::default(),
             status,

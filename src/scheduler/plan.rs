@@ -4,7 +4,7 @@ use super::SchedulerConfig;
 use super::queue::WaitingQueue;
 use super::sequence::{RemoteKv, Sequence, Slot};
 use crate::kv::{KvCache, SequenceBlocks};
-use crate::types::WaitReason;
+use crate::types::{RequestId, WaitReason};
 
 /// One sequence's part in a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,17 @@ pub struct StepPlan {
     pub preempted: Vec<Slot>,
     /// Why those that still wait were not admitted.
     pub blocked: Option<WaitReason>,
+}
+
+impl StepPlan {
+    /// Of nothing; keeps the memory.
+    pub fn clear(&mut self) {
+        self.work.clear();
+        self.admitted.clear();
+        self.pulls.clear();
+        self.preempted.clear();
+        self.blocked = None;
+    }
 }
 
 /// All sequences of the engine, waiting and running.
@@ -90,6 +101,11 @@ impl Scheduler {
         self.sequences[slot].as_mut().expect("the slot is in use")
     }
 
+    /// Whether the slot is in use, by the sequence `id`.
+    pub fn is_of(&self, slot: Slot, id: RequestId) -> bool {
+        self.sequences[slot].as_ref().is_some_and(|sequence| sequence.id == id)
+    }
+
     /// All sequences.
     pub fn sequences(&self) -> impl Iterator<Item = &Sequence> {
         self.sequences.iter().flatten()
@@ -126,10 +142,7 @@ impl Scheduler {
     /// Plans the next step into `plan`, whose memory is reused. Blocks for all planned tokens are
     /// held when it returns.
     pub fn plan(&mut self, kv: &mut KvCache, plan: &mut StepPlan) {
-        plan.work.clear();
-        plan.admitted.clear();
-        plan.pulls.clear();
-        plan.preempted.clear();
+        plan.clear();
         let budget = self.plan_running(kv, plan);
         // From here on nothing planned is taken back.
         plan.work.iter().for_each(|work| self.store(work, kv));
