@@ -139,12 +139,3 @@ GB_DEV float gb_warp_sum(float v) {
     }
     return v;
 }
-
-// The warp's largest, in every lane.
-GB_DEV float gb_warp_max(float v) {
-#pragma unroll
-    for (int lanes = 16; lanes > 0; lanes >>= 1) {
-        v = fmaxf(v, __shfl_xor_sync(0xffffffffu, v, lanes));
-    }
-    return v;
-}

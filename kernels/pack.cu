@@ -17,15 +17,3 @@ extern "C" __global__ void __launch_bounds__(256)
     }
 }
 GB_KERNEL(gb_pack_rows)
-
-// bf16 to f32, a thread an element.
-extern "C" __global__ void __launch_bounds__(256)
-    gb_widen(float* __restrict__ out, const __nv_bfloat16* in, int n) {
-    gb_pdl_wait();
-    gb_pdl_launch();
-    const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-    if (i < n) {
-        out[i] = __bfloat162float(in[i]);
-    }
-}
-GB_KERNEL(gb_widen)

@@ -234,9 +234,9 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 GB_KERNEL(gb_sample_groups)
 
-// sampled: [rows], -1 for padding. next_tokens: [rows] or null; padding leaves it alone.
+// sampled: [rows], -1 for padding.
 extern "C" __global__ void __launch_bounds__(1024)
-    gb_sample_rows(int* sampled, int* next_tokens, const float* logits, const sample::Row* rows,
+    gb_sample_rows(int* sampled, const float* logits, const sample::Row* rows,
                    const sample::Group* groups, int vocab) {
     using namespace sample;
     GB_SHARED(Shared, shared, 1);
@@ -245,9 +245,8 @@ extern "C" __global__ void __launch_bounds__(1024)
     gb_pdl_launch();
     Work work;
     work.row = rows[at];
-    const bool padding = (work.row.flags & PADDING) != 0;
     int token = -1;
-    if (!padding) {
+    if ((work.row.flags & PADDING) == 0) {
         work.logits = logits + at * vocab;
         work.groups = groups_of(vocab);
         work.partials = groups + at * work.groups;
@@ -257,9 +256,6 @@ extern "C" __global__ void __launch_bounds__(1024)
     }
     if (threadIdx.x == 0) {
         sampled[at] = token;
-        if (next_tokens != nullptr && !padding) {
-            next_tokens[at] = token;
-        }
     }
 }
 GB_KERNEL(gb_sample_rows)

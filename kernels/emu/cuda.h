@@ -41,9 +41,6 @@ static inline void __syncthreads() {
     gbemu::block_barrier();
 }
 
-static inline void __threadfence() {}
-static inline void __threadfence_block() {}
-
 // Kernels of a stream run one after another here.
 static inline void gb_pdl_wait() {}
 static inline void gb_pdl_launch() {}

@@ -34,20 +34,11 @@ struct dim3 {
     constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
 };
 
-static inline int2 make_int2(int x, int y) {
-    return {x, y};
-}
-static inline int4 make_int4(int x, int y, int z, int w) {
-    return {x, y, z, w};
-}
 static inline longlong2 make_longlong2(long long x, long long y) {
     return {x, y};
 }
 static inline uint2 make_uint2(unsigned x, unsigned y) {
     return {x, y};
-}
-static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) {
-    return {x, y, z, w};
 }
 static inline float2 make_float2(float x, float y) {
     return {x, y};
@@ -70,12 +61,6 @@ static inline float __uint_as_float(unsigned bits) {
 static inline unsigned __float_as_uint(float f) {
     return gb_bits_as<unsigned>(f);
 }
-static inline float __int_as_float(int bits) {
-    return gb_bits_as<float>(bits);
-}
-static inline int __float_as_int(float f) {
-    return gb_bits_as<int>(f);
-}
 
 struct __nv_bfloat16 {
     uint16_t bits;
@@ -97,24 +82,6 @@ static inline __nv_bfloat16 __float2bfloat16(float f) {
     return {static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1)) >> 16)};
 }
 
-static inline __nv_bfloat16 __float2bfloat16_rn(float f) {
-    return __float2bfloat16(f);
-}
 static inline __nv_bfloat162 __floats2bfloat162_rn(float x, float y) {
     return {__float2bfloat16(x), __float2bfloat16(y)};
-}
-static inline float2 __bfloat1622float2(__nv_bfloat162 pair) {
-    return {__bfloat162float(pair.x), __bfloat162float(pair.y)};
-}
-static inline float __low2float(__nv_bfloat162 pair) {
-    return __bfloat162float(pair.x);
-}
-static inline float __high2float(__nv_bfloat162 pair) {
-    return __bfloat162float(pair.y);
-}
-static inline uint16_t __bfloat16_as_ushort(__nv_bfloat16 b) {
-    return b.bits;
-}
-static inline __nv_bfloat16 __ushort_as_bfloat16(uint16_t bits) {
-    return {bits};
 }

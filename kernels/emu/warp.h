@@ -51,50 +51,6 @@ inline void vote(Lane* lanes) {
     }
 }
 
-struct Reduction {
-    uint64_t given;
-    uint64_t got;
-};
-
-template <class T, class Fold>
-inline void reduce(Lane* lanes) {
-    T total = static_cast<T>(static_cast<Reduction*>(lanes[0].operand)->given);
-    for (int i = 1; i < 32; i++) {
-        total = Fold()(total, static_cast<T>(static_cast<Reduction*>(lanes[i].operand)->given));
-    }
-    for (int i = 0; i < 32; i++) {
-        static_cast<Reduction*>(lanes[i].operand)->got = static_cast<uint64_t>(total);
-    }
-}
-
-template <class T, class Fold>
-inline T reduction(unsigned mask, T value) {
-    static_assert(sizeof(T) == 4 && static_cast<T>(0.5) == 0, "reductions are of 32-bit integers");
-    check_mask(mask);
-    Reduction mine = {static_cast<uint64_t>(value), 0};
-    collective(reduce<T, Fold>, &mine);
-    return static_cast<T>(mine.got);
-}
-
-struct Sum {
-    template <class T>
-    T operator()(T a, T b) const {
-        return static_cast<T>(static_cast<unsigned>(a) + static_cast<unsigned>(b));
-    }
-};
-struct Largest {
-    template <class T>
-    T operator()(T a, T b) const {
-        return a < b ? b : a;
-    }
-};
-struct Smallest {
-    template <class T>
-    T operator()(T a, T b) const {
-        return b < a ? b : a;
-    }
-};
-
 }  // namespace gbemu
 
 static inline void __syncwarp(unsigned mask = 0xffffffffu) {
@@ -118,13 +74,6 @@ static inline T __shfl_xor_sync(unsigned mask, T value, int lanes, int width = 3
 }
 
 template <class T>
-static inline T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32) {
-    const unsigned lane = gbemu::current->number;
-    const unsigned last = lane | static_cast<unsigned>(width - 1);
-    return gbemu::shuffle(mask, value, lane + delta <= last ? lane + delta : lane);
-}
-
-template <class T>
 static inline T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32) {
     const unsigned lane = gbemu::current->number;
     const unsigned first = lane & ~static_cast<unsigned>(width - 1);
@@ -136,25 +85,4 @@ static inline unsigned __ballot_sync(unsigned mask, int predicate) {
     gbemu::Vote mine = {predicate != 0, 0};
     gbemu::collective(gbemu::vote, &mine);
     return static_cast<unsigned>(mine.got);
-}
-
-static inline int __any_sync(unsigned mask, int predicate) {
-    return __ballot_sync(mask, predicate) != 0;
-}
-
-static inline int __all_sync(unsigned mask, int predicate) {
-    return __ballot_sync(mask, predicate) == 0xffffffffu;
-}
-
-template <class T>
-static inline T __reduce_add_sync(unsigned mask, T value) {
-    return gbemu::reduction<T, gbemu::Sum>(mask, value);
-}
-template <class T>
-static inline T __reduce_max_sync(unsigned mask, T value) {
-    return gbemu::reduction<T, gbemu::Largest>(mask, value);
-}
-template <class T>
-static inline T __reduce_min_sync(unsigned mask, T value) {
-    return gbemu::reduction<T, gbemu::Smallest>(mask, value);
 }

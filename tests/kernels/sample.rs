@@ -6,7 +6,7 @@
 //! edge wins the draw. The rows here are fixed by their seeds, and none of them does.
 
 use crate::args;
-use crate::device::{Device, NULL, Shape, every_schedule};
+use crate::device::{Device, Shape, every_schedule};
 use crate::mutants::{Mutant, must_fail};
 use crate::values::random;
 use glassbox::sampler::{Sampler, SamplerState};
@@ -66,21 +66,16 @@ pub fn group_shape(rows: usize, vocab: usize) -> Shape {
     Shape { grid: (blocks, rows as u32, 1), block: 256, shared: 0 }
 }
 
-/// The tokens that the device chooses. `next` is where the next step finds them.
-fn on_device(device: &Device, logits: &[f32], rows: &[Row], next: Option<&mut [i32]>) -> Vec<i32> {
+/// The tokens that the device chooses.
+fn on_device(device: &Device, logits: &[f32], rows: &[Row]) -> Vec<i32> {
     let vocab = logits.len() / rows.len();
     let (given_logits, given_rows) = (device.upload(logits), device.upload(rows));
     let groups = device.empty::<u8>(rows.len() * vocab.div_ceil(GROUP) * GROUP_BYTES);
     let sampled = device.empty::<i32>(rows.len());
-    let next_tokens = device.upload(next.as_deref().unwrap_or(&[0]));
-    let next_address = if next.is_some() { next_tokens.address } else { NULL };
     let first = args![&groups, &given_logits, &given_rows, vocab as i32];
     device.launch("gb_sample_groups", group_shape(rows.len(), vocab), first);
-    let second = args![&sampled, next_address, &given_logits, &given_rows, &groups, vocab as i32];
+    let second = args![&sampled, &given_logits, &given_rows, &groups, vocab as i32];
     device.launch("gb_sample_rows", Shape::line(rows.len(), 1024), second);
-    if let Some(next) = next {
-        next.copy_from_slice(&device.download(&next_tokens));
-    }
     device.download(&sampled)
 }
 
@@ -124,9 +119,7 @@ fn some_rules(random: &mut StdRng) -> Row {
 
 fn check(device: &Device, logits: &[Vec<f32>], rows: &[Row]) {
     let mut sampler = Sampler::new(logits[0].len());
-    let mut next = vec![-9; rows.len()];
-    let found = on_device(device, &logits.concat(), rows, Some(&mut next));
-    assert_eq!(found, next);
+    let found = on_device(device, &logits.concat(), rows);
     for (i, (row, logits)) in rows.iter().zip(logits).enumerate() {
         let expected = row.on_host(&mut sampler, logits);
         assert_eq!(found[i], expected, "row {i}: {row:?}");
@@ -204,22 +197,20 @@ fn a_row_does_not_depend_on_its_company() {
     let mut random = random(11);
     let logits: Vec<_> = (0..20).map(|_| some_row(&mut random, 3000)).collect();
     let rows: Vec<_> = logits.iter().map(|_| some_rules(&mut random)).collect();
-    let together = on_device(&device, &logits.concat(), &rows, None);
+    let together = on_device(&device, &logits.concat(), &rows);
     for i in 0..rows.len() {
-        let alone = on_device(&device, &logits[i], &rows[i..=i], None);
+        let alone = on_device(&device, &logits[i], &rows[i..=i]);
         assert_eq!(alone, together[i..=i], "{:?}", rows[i]);
     }
 }
 
 #[test]
-fn padding_chooses_nothing_and_leaves_the_next_step_alone() {
+fn padding_chooses_nothing() {
     let device = Device::open();
     let logits = [[0.0, 2.0, 1.0]; 3].concat();
     let greedy = Row::new(0.0, 0, 1.0, 0.0);
     let rows = [greedy, Row { flags: PADDING, ..greedy }, greedy];
-    let mut next = [-5; 3];
-    assert_eq!(on_device(&device, &logits, &rows, Some(&mut next)), [1, -1, 1]);
-    assert_eq!(next, [1, -5, 1]);
+    assert_eq!(on_device(&device, &logits, &rows), [1, -1, 1]);
 }
 
 #[test]
@@ -233,7 +224,7 @@ fn mutants_of_sampling_are_caught() {
         ("sample.cu", "scaled >= work.floor", "scaled > work.floor"),
         ("sample.cu", "(1.0 - mass.share) * sum", "1e6 * sum"),
         ("sample.cu", "group.sum * exp(behind)", "group.sum"),
-        ("sample.cu", "next_tokens != nullptr", "next_tokens == nullptr"),
+        ("sample.cu", "(work.row.flags & PADDING) == 0", "(work.row.flags & PADDING) != 0"),
         ("select.cuh", "upto >= goal.target", "upto > goal.target"),
         ("select.cuh", "above = shared.before;", "above = 0;"),
         ("select.cuh", "shared.bests[thread] >= low", "shared.bests[thread] > low"),

@@ -6,7 +6,7 @@
 use super::attention::Attention;
 use super::driver::{Failure, Launch, Span, Stream, launch};
 use super::gemm::{Input, Output};
-use super::input::{Parts, Shape};
+use super::input::{DRAW_LEN, Parts, Shape};
 use super::kernels::Kernels;
 use super::probe::Phase;
 use super::weights::{Model, qkv_outputs};
@@ -119,14 +119,13 @@ impl Forward {
     fn sample(&self, stream: &Stream, parts: &Parts, range: Range<usize>) -> Result<(), Failure> {
         let (work, kernels) = (&self.work, &self.kernels);
         let (count, vocab) = (range.len(), self.dims.vocab);
-        let draws = parts.draws.part(range.start * 8, count * 8);
-        let none: Option<Span<i32>> = None;
+        let draws = parts.draws.part(range.start * DRAW_LEN, count * DRAW_LEN);
         let (sampled, logits, groups) = (work.sampled, work.logits, work.sampling);
         let [first, last] = self.over_logits(count);
         // SAFETY: the buffers hold `count` rows; see `kernels/README.md`.
         unsafe {
             launch!(kernels.sample_groups, stream, first, groups, logits, draws, vocab)?;
-            launch!(kernels.sample_rows, stream, last, sampled, none, logits, draws, groups, vocab)
+            launch!(kernels.sample_rows, stream, last, sampled, logits, draws, groups, vocab)
         }
     }
 

@@ -8,7 +8,7 @@ use crate::sampler::Draw;
 use std::ops::Range;
 
 /// Integers that describe how a row is drawn (see `kernels/README.md`).
-const DRAW_LEN: usize = 8;
+pub(super) const DRAW_LEN: usize = 8;
 /// The flag of a draw that is none: the row is padding, or its logits are wanted.
 const NO_DRAW: i32 = 1;
 /// Rows (tokens times heads of a group) of a query tile of long sequences.
@@ -253,7 +253,7 @@ impl Planner {
 }
 
 /// Segments of a context, as a power of two.
-fn segments_of(context: usize) -> usize {
+pub(super) fn segments_of(context: usize) -> usize {
     context.div_ceil(SEGMENT).next_power_of_two()
 }
 

@@ -1,7 +1,7 @@
 //! What a step writes and reads on the device: activations and the step's own description.
 
 use super::driver::{Plan, Span};
-use super::input::Layout;
+use super::input::{Layout, segments_of};
 use super::report::REPORT_LEN;
 use super::weights::qkv_outputs;
 use crate::model::Dims;
@@ -62,7 +62,7 @@ impl Workspace {
         let logit_rows = rows.min(limits.max_seqs);
         let heads = dims.heads * dims.head_dim;
         let context = limits.max_blocks_per_seq * limits.block_size;
-        let longest = context.div_ceil(SEGMENT).next_power_of_two();
+        let longest = segments_of(context);
         let segments = SEGMENTS.min(limits.max_seqs * longest).max(longest);
         Self {
             x: plan.take(rows * dims.hidden),
