@@ -2,19 +2,25 @@
 
 use crate::cpu_support::{Tensors, limits, teacher_forced, tokens};
 use crate::gpu::{apart, backend, dims, open};
+use glassbox::runner::cuda::CudaBackend;
 use glassbox::runner::{Backend, Parts};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// A backend that can give its memory back.
+fn sleeper() -> CudaBackend {
+    let dims = dims();
+    let weights = Arc::new(Tensors::random(&dims, 11));
+    let limits = limits(&dims, 64, 16, 4);
+    backend(&dims, &*weights, limits, false).sleeping(weights)
+}
 
 #[test]
 fn a_backend_wakes_with_the_same_weights() {
     // What is free is looked at, so nobody else may be there.
     apart("sleep::a_backend_wakes_with_the_same_weights", "", || {
-        let dims = dims();
-        let weights = Arc::new(Tensors::random(&dims, 11));
-        let limits = limits(&dims, 64, 16, 4);
-        let mut backend = backend(&dims, &*weights, limits, false).sleeping(weights);
-        let tokens = tokens(40, dims.vocab, 1);
+        let mut backend = sleeper();
+        let tokens = tokens(40, dims().vocab, 1);
         let before = teacher_forced(&mut backend, &tokens);
         let gpu = open();
         let (free, _) = gpu.memory().unwrap();
@@ -30,10 +36,7 @@ fn a_backend_wakes_with_the_same_weights() {
 #[test]
 fn a_pool_that_peers_know_stays() {
     apart("sleep::a_pool_that_peers_know_stays", "", || {
-        let dims = dims();
-        let weights = Arc::new(Tensors::random(&dims, 11));
-        let limits = limits(&dims, 64, 16, 4);
-        let mut backend = backend(&dims, &*weights, limits, false).sleeping(weights);
+        let mut backend = sleeper();
         let gpu = open();
         let free = || gpu.memory().unwrap().0;
         let before = free();

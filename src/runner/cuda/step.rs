@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Rows of a graph's step that there is a bucket for: then every power of two, or every 8.
+/// Rows that steps of single tokens are padded to: these, and from there on multiples of the last.
 const SMALL_BUCKETS: [usize; 4] = [1, 2, 4, 8];
 const BUCKET_STEP: usize = 8;
 /// The largest bucket: a longer step takes so long that starting its kernels one by one is hidden.
@@ -154,17 +154,11 @@ impl Steps {
     /// checked.
     pub fn submit(&mut self, forward: &Forward, batch: &StepBatch) -> Result<(), Failure> {
         assert!(self.under_way < UNDER_WAY, "steps are collected before others are submitted");
-        let (shape, padded) = self.planner.shape(batch);
-        let layout = Layout::new(shape);
-        let parts = layout.parts(forward.work.input);
         let slot = &mut self.slots[self.next];
-        self.planner.write(batch, &layout, &mut slot.input, &mut self.passes);
         slot.wants.clear();
         slot.wants.extend(batch.rows.iter().map(Want::of));
-        slot.parts = Some(parts);
-        slot.begin.record(&self.stream)?;
-        // SAFETY: the slot is not written again before the step was waited for.
-        unsafe { self.stream.upload(&slot.input, layout.len(), forward.work.input)? };
+        let (shape, padded, parts) = self.describe(forward, batch)?;
+        self.slots[self.next].parts = Some(parts);
         if !batch.feed.is_empty() {
             forward.feed(&self.stream, batch.num_tokens(), &parts)?;
         }
@@ -182,6 +176,23 @@ impl Steps {
         self.next = (self.next + 1) % UNDER_WAY;
         self.under_way += 1;
         Ok(())
+    }
+
+    /// Writes `batch` for the device into the next slot and asks for the copy; the step begins with
+    /// that. Gives its shape, whether it is padded to a bucket, and its parts on the device.
+    fn describe(
+        &mut self,
+        forward: &Forward,
+        batch: &StepBatch,
+    ) -> Result<(Shape, bool, Parts), Failure> {
+        let (shape, padded) = self.planner.shape(batch);
+        let layout = Layout::new(shape);
+        let slot = &mut self.slots[self.next];
+        self.planner.write(batch, &layout, &mut slot.input, &mut self.passes);
+        slot.begin.record(&self.stream)?;
+        // SAFETY: the slot is not written again before the step was waited for.
+        unsafe { self.stream.upload(&slot.input, layout.len(), forward.work.input)? };
+        Ok((shape, padded, layout.parts(forward.work.input)))
     }
 
     /// Runs a padded step by its graph, which is captured when it is met first.
@@ -219,14 +230,9 @@ impl Steps {
         rounds: usize,
     ) -> Result<Duration, Failure> {
         assert!(self.under_way == 0, "a probe stands alone");
-        let (shape, _) = self.planner.shape(batch);
-        let layout = Layout::new(shape);
-        let parts = layout.parts(forward.work.input);
-        let slot = &mut self.slots[self.next];
-        self.planner.write(batch, &layout, &mut slot.input, &mut self.passes);
+        let (shape, _, parts) = self.describe(forward, batch)?;
         let (stream, passes, layers) = (&self.stream, &self.passes, forward.dims.layers);
-        // SAFETY: the slot is not written again before the stream was waited for.
-        unsafe { stream.upload(&slot.input, layout.len(), forward.work.input)? };
+        let slot = &self.slots[self.next];
         // A kernel's code may only come to the device when it is launched first.
         forward.phase(phase, 0, stream, &shape, &parts, passes)?;
         let graph = stream.capture(|| {
