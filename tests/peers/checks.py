@@ -59,6 +59,18 @@ def arguments(doc, only, **needed):
     return ap.parse_args()
 
 
+def llm_d_suite(what, checks, doc, bench):
+    """The program of a suite whose checks share a `bench` with llm-d and a Collector on it."""
+    args = arguments(
+        doc,
+        "checks",
+        ours="the glassbox binary",
+        otel="the script that runs the Collector and Jaeger",
+        llm_d="the script that runs llm-d's components",
+    )
+    bench_suite(what, checks, args, bench(args.ours, args.otel, args.llm_d))
+
+
 def bench_suite(what, checks, args, bench):
     """The program of a suite whose checks share a bench, which this stops."""
     chosen = [c for c in checks if args.only in c.__name__]

@@ -9,19 +9,7 @@ import traces_outage  # noqa: F401  these add their checks
 import traces_sampling  # noqa: F401
 import traces_spans  # noqa: F401
 import traces_tree  # noqa: F401
-from checks import CHECKS, Bench, arguments, bench_suite
-
-
-def main():
-    args = arguments(
-        __doc__,
-        "checks",
-        ours="the glassbox binary",
-        otel="the script that runs the Collector and Jaeger",
-        llm_d="the script that runs llm-d's components",
-    )
-    bench_suite("traces", CHECKS, args, Bench(args.ours, args.otel, args.llm_d))
-
+from checks import CHECKS, Bench, llm_d_suite
 
 if __name__ == "__main__":
-    main()
+    llm_d_suite("traces", CHECKS, __doc__, Bench)

@@ -11,7 +11,7 @@ import json
 import re
 import signal
 
-from checks import CHECKS, arguments, bench_suite, check, must, none_of
+from checks import CHECKS, check, llm_d_suite, must, none_of
 from otel_stack import Stack
 from server import send
 from traces_tree import PD_PROXY, chain, sidecar, trace_of, tree
@@ -284,17 +284,6 @@ def one_joined_trace(bench):
     must(waited == 0, f"{waited} ns for a peer that the first request had met")
 
 
-def main():
-    args = arguments(
-        __doc__,
-        "checks",
-        ours="the glassbox binary",
-        otel="the script that runs the Collector and Jaeger",
-        llm_d="the script that runs llm-d's components",
-    )
-    own = [c for c in CHECKS if c.__module__ == __name__]
-    bench_suite("P/D behind llm-d", own, args, Bench(args.ours, args.otel, args.llm_d))
-
-
 if __name__ == "__main__":
-    main()
+    own = [c for c in CHECKS if c.__module__ == __name__]
+    llm_d_suite("P/D behind llm-d", own, __doc__, Bench)
