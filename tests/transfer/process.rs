@@ -4,7 +4,7 @@ use crate::host::Host;
 use crate::memory::{Memory, Shape};
 use glassbox::types::{KvPlace, KvRegion};
 use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ const SEED: u64 = 11;
 pub struct Process {
     child: Child,
     /// Closed, it ends the process.
-    _input: Option<ChildStdin>,
+    input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     shape: Shape,
     pub metadata: Vec<u8>,
@@ -68,7 +68,7 @@ impl Process {
         let (input, output) = (child.stdin.take(), child.stdout.take().expect("piped"));
         let mut process = Self {
             child,
-            _input: input,
+            input,
             output: BufReader::new(output),
             shape,
             metadata: Vec::new(),
@@ -79,21 +79,38 @@ impl Process {
         process
     }
 
-    /// The rest of the next line that begins so.
-    fn line(&mut self, start: &str) -> String {
+    /// The rest of the next line that begins so; `None`: it has ended.
+    fn next_line(&mut self, start: &str) -> Option<String> {
         loop {
             let mut line = String::new();
             let read = self.output.read_line(&mut line).expect("text");
-            assert!(read > 0, "the peer ended before {start}");
+            if read == 0 {
+                return None;
+            }
             if let Some((_, rest)) = line.split_once(start) {
-                return rest.trim_end().to_owned();
+                return Some(rest.trim_end().to_owned());
             }
         }
+    }
+
+    fn line(&mut self, start: &str) -> String {
+        self.next_line(start).unwrap_or_else(|| panic!("the peer ended before {start}"))
     }
 
     /// The next notification there.
     pub fn heard(&mut self) -> String {
         self.line("heard ")
+    }
+
+    /// The same; `None`: it has ended.
+    pub fn hears(&mut self) -> Option<String> {
+        self.next_line("heard ")
+    }
+
+    /// Lets it end, if it has not; how it did.
+    pub fn end(mut self) -> ExitStatus {
+        self.input.take();
+        self.child.wait().expect("it ends")
     }
 
     /// Its metadata and regions, for [`parse`], with `|` between.
