@@ -2,6 +2,7 @@
 
 use crate::report::Work;
 use crate::sizes::Sizes;
+use glassbox::config::GraphSettings;
 use glassbox::model::{Dims, DummyWeights, ModelConfig, parameters};
 use glassbox::runner::cuda::{CudaBackend, Gpu, Options};
 use glassbox::runner::{Backend, RowSink, StepBatch};
@@ -47,7 +48,9 @@ impl Bench {
         let limits = sizes.limits(dims.vocab);
         let since = Instant::now();
         let weights = DummyWeights::new(&dims, 0);
-        let backend = CudaBackend::new(gpu, &dims, &weights, limits, Options::default());
+        let graph_sizes = GraphSettings::default().sizes().expect("the usual sizes");
+        let options = Options { graph_sizes, ..Options::default() };
+        let backend = CudaBackend::new(gpu, &dims, &weights, limits, options);
         let backend = backend.map_err(|error| error.to_string())?;
         let load_time = since.elapsed();
         let mut bench = Self { backend, dims, load_time, batch: StepBatch::new(&limits) };

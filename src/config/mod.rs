@@ -13,6 +13,7 @@ mod env;
 mod environ;
 mod exit;
 mod grammar;
+mod graphs;
 mod help;
 mod host;
 mod kv_events;
@@ -44,6 +45,7 @@ pub use bounds::RequestBounds;
 pub use client::{ApiServer, ChatSettings, CompleteSettings};
 pub use env::Env;
 pub use exit::Exit;
+pub use graphs::GraphSettings;
 pub use host::DeviceMemory;
 pub use kv_events::{EventAddress, EventEncoding, EventEndpoint, KvEventsSettings};
 pub use kv_transfer::{

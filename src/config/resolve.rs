@@ -3,6 +3,7 @@
 use super::env::Env;
 use super::environ;
 use super::grammar::Raw;
+use super::graphs;
 use super::kv_events;
 use super::kv_transfer::{self, Around};
 use super::logging;
@@ -43,6 +44,7 @@ pub(super) fn resolve(raw: &Raw, env: Env, mut warnings: Vec<String>) -> Result<
     let (model, device) = (model(raw, &env)?, device(raw)?);
     let around = Around { env: &env, model: &model.model, device, block_size: cache.block_size };
     let kv_transfer = kv_transfer::read(raw, &around, &mut warnings, &mut idle)?;
+    let graphs = graphs::read(raw, &mut idle)?;
     let mut structured_output = structured::read(raw, &mut warnings)?;
     structured_output.regex_time_limit = env.regex_time_limit;
     Ok(Settings {
@@ -53,6 +55,7 @@ pub(super) fn resolve(raw: &Raw, env: Env, mut warnings: Vec<String>) -> Result<
         logging: logging::read(raw, &env)?,
         metrics: metrics_settings(raw)?,
         device,
+        graphs,
         tracing,
         kv_events,
         kv_transfer,
@@ -341,7 +344,6 @@ fn device(raw: &Raw) -> Result<DeviceSettings, String> {
             Some("sim") => DeviceChoice::Sim,
             _ => DeviceChoice::Auto,
         },
-        eager: raw.is_on("--enforce-eager"),
         sim_step: Duration::try_from_secs_f64(float(raw, "--glassbox-sim-step-ms") / 1e3)
             .map_err(|_| "argument --glassbox-sim-step-ms: must be milliseconds, at least 0")?,
         threads: at_least(raw, "--glassbox-threads", 1)?,

@@ -4,6 +4,7 @@
 //! [`super::limits`] and [`super::memory`], from these settings and the model's dimensions.
 
 use super::bounds::RequestBounds;
+use super::graphs::GraphSettings;
 use super::kv_events::KvEventsSettings;
 use super::kv_transfer::KvTransferConfig;
 use super::metrics::MetricsSettings;
@@ -27,6 +28,7 @@ pub struct Settings {
     pub logging: LoggingSettings,
     pub metrics: MetricsSettings,
     pub device: DeviceSettings,
+    pub graphs: GraphSettings,
     /// `None`: no request is traced.
     pub tracing: Option<TracingSettings>,
     /// `None`: nobody is told what the prefix cache holds.
@@ -290,8 +292,6 @@ impl LogLevel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceSettings {
     pub device: DeviceChoice,
-    /// No CUDA graphs.
-    pub eager: bool,
     /// How long a step takes the simulated backend.
     pub sim_step: Duration,
     /// `None`: as many as this process may use.

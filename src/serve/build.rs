@@ -280,7 +280,8 @@ fn load(
         }
         Device::Cuda(gpu) => {
             let dims = &model.config.dims;
-            let options = Options { eager: settings.device.eager, kernels: None };
+            let graph_sizes = settings.graphs.sizes()?;
+            let options = Options { graph_sizes, kernels: None };
             let backend = CudaBackend::new(gpu, dims, model.weights.as_ref(), limits, options)
                 .map_err(|error| error.to_string())?;
             log::info!("load weights took {:.3} s", since.elapsed().as_secs_f64());

@@ -2,6 +2,7 @@
 
 use crate::cpu_support::{Tensors, small};
 use crate::emulator;
+use glassbox::config::GraphSettings;
 use glassbox::model::{Dims, Weights};
 use glassbox::runner::Limits;
 use glassbox::runner::cuda::{CudaBackend, Gpu, Options};
@@ -77,7 +78,8 @@ pub fn open() -> Gpu {
 }
 
 pub fn options(eager: bool) -> Options {
-    Options { eager, kernels: (!on_gpu()).then(|| images().to_owned()) }
+    let graph_sizes = if eager { Vec::new() } else { GraphSettings::default().sizes().unwrap() };
+    Options { graph_sizes, kernels: (!on_gpu()).then(|| images().to_owned()) }
 }
 
 /// A small model of a shape that the kernels know.

@@ -9,6 +9,7 @@ mod edges;
 mod emulator;
 mod failures;
 mod gpu;
+mod graphs;
 mod invariance;
 #[path = "../transfer/memory.rs"]
 #[allow(dead_code)] // Made for another test crate.

@@ -222,7 +222,6 @@ fn flags_that_change_nothing_are_said_with_the_reason() {
     assert!(settings(&["m", "--no-enforce-eager", "--optimization-level=2"]).idle.is_empty());
     let said = settings(&[
         "m",
-        "--optimization-level=3",
         "--attention-backend=FLASH_ATTN",
         "--trust-remote-code",
         "--no-async-scheduling",
@@ -232,7 +231,7 @@ fn flags_that_change_nothing_are_said_with_the_reason() {
     assert_eq!(
         said.idle,
         ["flags that change nothing here: --trust-remote-code (it steers Python code, and \
-             Glassbox runs none); --attention-backend, --optimization-level (it tunes vLLM's own \
+             Glassbox runs none); --attention-backend (it tunes vLLM's own \
              kernels and compiler, which Glassbox does not use); --moe-backend (it is for models \
              that Glassbox does not serve (only dense Qwen3))"]
     );

@@ -4,8 +4,10 @@ use super::Kind::*;
 use super::*;
 
 pub(super) const COMPILATION: &[Flag] = &[
-    hint("--cudagraph-capture-sizes", Ints, NONE, KERNELS),
-    hint("--max-cudagraph-capture-size", Int, NONE, KERNELS),
+    flag("--cudagraph-capture-sizes", Ints, NONE)
+        .help("Sequences of a step of single tokens that is a CUDA graph; others are padded."),
+    flag("--max-cudagraph-capture-size", Int, NONE)
+        .help("The largest of the usual sizes; 512 when not given."),
 ];
 
 pub(super) const KERNEL: &[Flag] = &[
@@ -126,7 +128,9 @@ pub(super) const VLLM: &[Flag] = &[
         .help("Publish what the prefix cache holds: vLLM's KVEventsConfig as JSON."),
     later("--ec-transfer-config", Json, NONE, OTHER_MODELS).optional(),
     hint("--ec-manager-config", Json, NONE, OTHER_MODELS),
-    hint("--compilation-config", Json, NONE, KERNELS).also(&["-cc"]),
+    flag("--compilation-config", Json, NONE).also(&["-cc"]).help(
+        "cudagraph_mode (NONE or another), and the capture sizes, of vLLM's CompilationConfig.",
+    ),
     hint("--attention-config", Json, NONE, KERNELS).also(&["-ac"]),
     later("--engram-config", Json, NONE, OTHER_MODELS).optional(),
     flag("--reasoning-config", Json, NONE).optional().help(
@@ -139,9 +143,13 @@ pub(super) const VLLM: &[Flag] = &[
     ),
     later("--aux-output-config", Json, NONE, OTHER_MODELS),
     later("--profiler-config", Json, NONE, PYTHON),
-    hint("--optimization-level", Text, text("2"), KERNELS),
+    flag("--optimization-level", Text, text("2"))
+        .help("0: no CUDA graphs, unless a cudagraph_mode asks for them."),
     flag("--performance-mode", Text, text("balanced"))
         .choices(&["balanced", "interactivity", "throughput"])
-        .help("throughput doubles the defaults of --max-num-seqs and --max-num-batched-tokens."),
+        .help(
+            "throughput doubles the defaults of --max-num-seqs and --max-num-batched-tokens; \
+             interactivity has CUDA graphs of every size up to 32.",
+        ),
     later("--weight-transfer-config", Json, NONE, PYTHON).optional(),
 ];

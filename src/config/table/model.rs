@@ -46,7 +46,7 @@ pub(super) const MODEL: &[Flag] = &[
         .help("Most log-probabilities a request may ask for per token; -1 for no limit."),
     flag("--logprobs-mode", Text, text("raw_logprobs"))
         .choices(&["processed_logits", "processed_logprobs", "raw_logits", "raw_logprobs"])
-        .help("Only raw_logprobs: log-probabilities before penalties and temperature."),
+        .help("What is told of tokens: raw, or processed by penalties and temperature."),
     hint("--use-fp64-gumbel", Toggle, OFF, KERNELS),
     later("--enable-trace-replay", Toggle, OFF, NOT_YET),
     hint("--disable-sliding-window", Toggle, OFF, OTHER_MODELS),

@@ -146,6 +146,8 @@ pub(super) struct Planner {
     pub segments: usize,
     /// Buckets that steps of single rows are padded to, ascending.
     pub buckets: Vec<usize>,
+    /// Whether they are padded at all.
+    pub pads: bool,
 }
 
 impl Planner {
@@ -182,7 +184,7 @@ impl Planner {
         let wanted = batch.rows.len();
         let bucket = self.buckets.iter().copied().find(|&bucket| bucket >= rows);
         match bucket.filter(|bucket| bucket * segments <= self.segments) {
-            Some(bucket) if singles == rows && wanted == rows => {
+            Some(bucket) if self.pads && singles == rows && wanted == rows => {
                 let (rows, seqs, singles, wanted) = (bucket, bucket, bucket, bucket);
                 (Shape { rows, seqs, singles, segments, tiles, wanted, width }, true)
             }

@@ -13,6 +13,7 @@ mod error;
 mod forward;
 mod gemm;
 mod gpu;
+mod graphs;
 mod images;
 mod input;
 mod kernels;
@@ -44,8 +45,9 @@ use step::Steps;
 /// How the backend runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Every kernel is started by itself: no CUDA graphs.
-    pub eager: bool,
+    /// Steps of single tokens are padded to one of these numbers of sequences, and are CUDA graphs;
+    /// ascending. A longer step is none: every kernel is started by itself.
+    pub graph_sizes: Vec<usize>,
     /// A folder with compiled kernels; `None`: see [`KERNELS_VARIABLE`].
     pub kernels: Option<PathBuf>,
 }
@@ -82,7 +84,7 @@ impl CudaBackend {
         let memory = Memory::take(device, dims, &limits)?;
         let forward = memory.forward(gpu, dims, &limits, kernels);
         let mut backend = Self {
-            steps: Steps::new(device, dims, &limits, &forward.work, options.eager)?,
+            steps: Steps::new(device, dims, &limits, &forward.work, &options.graph_sizes)?,
             gpu: gpu.clone(),
             limits,
             forward,

@@ -1,7 +1,8 @@
 //! One step after the other: asked for in `submit`, handed out in `collect`.
 
-use super::driver::{Device, Event, Failure, Graph, Pinned, Stream};
+use super::driver::{Device, Event, Failure, Pinned, Stream};
 use super::forward::Forward;
+use super::graphs::Graphs;
 use super::input::{Layout, Parts, Planner, Shape};
 use super::probe::Phase;
 use super::report::{self, REPORT_LEN};
@@ -9,16 +10,9 @@ use super::workspace::Workspace;
 use crate::model::Dims;
 use crate::runner::{Limits, RowSink, SampleRow, StepBatch};
 use crate::types::Token;
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Rows that steps of single tokens are padded to: these, and from there on multiples of the last.
-const SMALL_BUCKETS: [usize; 4] = [1, 2, 4, 8];
-const BUCKET_STEP: usize = 8;
-/// The largest bucket: a longer step takes so long that starting its kernels one by one is hidden.
-const LARGEST_BUCKET: usize = 512;
 
 /// Steps that may be under way: one, and one ahead.
 const UNDER_WAY: usize = 2;
@@ -26,8 +20,6 @@ const UNDER_WAY: usize = 2;
 /// What is needed to run steps; nothing of it grows but the graphs.
 pub(super) struct Steps {
     planner: Planner,
-    /// Buckets where graphs are to be had.
-    buckets: Vec<usize>,
     stream: Stream,
     /// Used in turns.
     slots: [Slot; UNDER_WAY],
@@ -37,7 +29,7 @@ pub(super) struct Steps {
     /// The logits of one row.
     logits: Pinned<f32>,
     passes: Vec<Range<usize>>,
-    graphs: HashMap<Shape, Graph>,
+    graphs: Graphs,
     logit_rows: usize,
     vocab: usize,
 }
@@ -92,6 +84,13 @@ impl Slot {
         })
     }
 
+    /// The step begins: asks for the copy of its description, which is laid out by `layout`.
+    fn send(&self, stream: &Stream, layout: &Layout, forward: &Forward) -> Result<(), Failure> {
+        self.begin.record(stream)?;
+        // SAFETY: the slot is not written again before the step was waited for.
+        unsafe { stream.upload(&self.input, layout.len(), forward.work.input) }
+    }
+
     /// Asks for what is told of wanted rows `group`, whose tokens were asked for last, notes the
     /// end of the kernels, and asks for the copies home.
     fn bring_home(
@@ -126,25 +125,24 @@ impl Steps {
         dims: &Dims,
         limits: &Limits,
         work: &Workspace,
-        eager: bool,
+        graph_sizes: &[usize],
     ) -> Result<Self, Failure> {
-        let buckets = buckets(limits.max_seqs.min(limits.max_tokens));
         Ok(Self {
             planner: Planner {
                 block_size: limits.block_size,
                 blocks: limits.max_blocks_per_seq,
                 group: dims.heads / dims.kv_heads,
                 segments: work.segments,
-                buckets: if eager { Vec::new() } else { buckets.clone() },
+                buckets: buckets(graph_sizes, work.logit_rows),
+                pads: true,
             },
-            buckets,
             stream: Stream::new(device)?,
             slots: [Slot::new(device, limits, work)?, Slot::new(device, limits, work)?],
             next: 0,
             under_way: 0,
             logits: Pinned::new(device, dims.vocab)?,
             passes: Vec::with_capacity(limits.max_seqs),
-            graphs: HashMap::new(),
+            graphs: Graphs::new(device),
             logit_rows: work.logit_rows,
             vocab: dims.vocab,
         })
@@ -157,55 +155,41 @@ impl Steps {
         let slot = &mut self.slots[self.next];
         slot.wants.clear();
         slot.wants.extend(batch.rows.iter().map(Want::of));
-        let (shape, padded, parts) = self.describe(forward, batch)?;
-        self.slots[self.next].parts = Some(parts);
+        let (shape, padded, layout) = self.describe(batch);
+        let (slot, stream) = (&mut self.slots[self.next], &self.stream);
+        let parts = layout.parts(forward.work.input);
+        let wanted = 0..shape.wanted.min(self.logit_rows);
+        let run = || {
+            forward.layers(stream, &shape, &parts, &self.passes)?;
+            forward.head(stream, &parts, wanted.clone())
+        };
+        // Before the step's time begins: the device has nothing to do meanwhile.
+        let graph = if padded { self.graphs.of(stream, shape, run)? } else { None };
+        slot.send(stream, &layout, forward)?;
         if !batch.feed.is_empty() {
-            forward.feed(&self.stream, batch.num_tokens(), &parts)?;
+            forward.feed(stream, batch.num_tokens(), &parts)?;
         }
-        if padded {
-            self.replay(forward, shape, &parts)?;
-        } else {
-            forward.layers(&self.stream, &shape, &parts, &self.passes)?;
-            let first = 0..shape.wanted.min(self.logit_rows);
-            forward.head(&self.stream, &parts, first)?;
+        match graph {
+            Some(graph) => stream.replay(graph)?,
+            None => run()?,
         }
+        slot.parts = Some(parts);
         let first = 0..batch.rows.len().min(self.logit_rows);
-        let slot = &mut self.slots[self.next];
-        slot.bring_home(forward, &self.stream, &parts, first)?;
-        slot.done.record(&self.stream)?;
+        slot.bring_home(forward, stream, &parts, first)?;
+        slot.done.record(stream)?;
         self.next = (self.next + 1) % UNDER_WAY;
         self.under_way += 1;
         Ok(())
     }
 
-    /// Writes `batch` for the device into the next slot and asks for the copy; the step begins with
-    /// that. Gives its shape, whether it is padded to a bucket, and its parts on the device.
-    fn describe(
-        &mut self,
-        forward: &Forward,
-        batch: &StepBatch,
-    ) -> Result<(Shape, bool, Parts), Failure> {
+    /// Writes `batch` for the device into the next slot. Gives its shape, whether it is padded to a
+    /// bucket, and where its parts are.
+    fn describe(&mut self, batch: &StepBatch) -> (Shape, bool, Layout) {
         let (shape, padded) = self.planner.shape(batch);
         let layout = Layout::new(shape);
         let slot = &mut self.slots[self.next];
         self.planner.write(batch, &layout, &mut slot.input, &mut self.passes);
-        slot.begin.record(&self.stream)?;
-        // SAFETY: the slot is not written again before the step was waited for.
-        unsafe { self.stream.upload(&slot.input, layout.len(), forward.work.input)? };
-        Ok((shape, padded, layout.parts(forward.work.input)))
-    }
-
-    /// Runs a padded step by its graph, which is captured when it is met first.
-    fn replay(&mut self, forward: &Forward, shape: Shape, parts: &Parts) -> Result<(), Failure> {
-        if !self.graphs.contains_key(&shape) {
-            let (stream, passes) = (&self.stream, &self.passes);
-            let graph = stream.capture(|| {
-                forward.layers(stream, &shape, parts, passes)?;
-                forward.head(stream, parts, 0..shape.wanted)
-            })?;
-            self.graphs.insert(shape, graph);
-        }
-        self.stream.replay(&self.graphs[&shape])
+        (shape, padded, layout)
     }
 
     /// The next steps are captured anew.
@@ -216,7 +200,7 @@ impl Steps {
     /// Whether there are graphs at all, and whether kernels start early.
     pub fn choose(&mut self, graphs: bool, early: bool) {
         self.forget_graphs();
-        self.planner.buckets = if graphs { self.buckets.clone() } else { Vec::new() };
+        self.planner.pads = graphs;
         self.stream.early = early;
     }
 
@@ -230,9 +214,11 @@ impl Steps {
         rounds: usize,
     ) -> Result<Duration, Failure> {
         assert!(self.under_way == 0, "a probe stands alone");
-        let (shape, _, parts) = self.describe(forward, batch)?;
+        let (shape, _, layout) = self.describe(batch);
+        let parts = layout.parts(forward.work.input);
         let (stream, passes, layers) = (&self.stream, &self.passes, forward.dims.layers);
         let slot = &self.slots[self.next];
+        slot.send(stream, &layout, forward)?;
         // A kernel's code may only come to the device when it is launched first.
         forward.phase(phase, 0, stream, &shape, &parts, passes)?;
         let graph = stream.capture(|| {
@@ -321,12 +307,9 @@ impl Steps {
     }
 }
 
-/// Ascending numbers of rows up to `most`, which is one of them.
-fn buckets(most: usize) -> Vec<usize> {
-    let most = most.min(LARGEST_BUCKET);
-    let steps = (2 * BUCKET_STEP..most).step_by(BUCKET_STEP);
-    let mut buckets: Vec<usize> = SMALL_BUCKETS.into_iter().chain(steps).collect();
-    buckets.retain(|&bucket| bucket < most);
-    buckets.push(most);
+/// Ascending `sizes`, those above `most` being that.
+fn buckets(sizes: &[usize], most: usize) -> Vec<usize> {
+    let mut buckets: Vec<usize> = sizes.iter().map(|&size| size.min(most)).collect();
+    buckets.dedup();
     buckets
 }

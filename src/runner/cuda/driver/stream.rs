@@ -101,7 +101,7 @@ impl Stream {
     }
 
     /// Notes what `work` asks for instead of doing it, to be done by [`Stream::replay`]. Addresses,
-    /// sizes and arguments are those of now.
+    /// sizes and arguments are those of now. The device has what it needs for it afterwards.
     pub fn capture(&self, work: impl FnOnce() -> Result<(), Failure>) -> Result<Graph, Failure> {
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         let mut graph = std::ptr::null_mut();
@@ -119,7 +119,9 @@ impl Stream {
                 sys::cuGraphDestroy(graph);
             }
             made?;
-            Ok(Graph { ready, device: self.device.clone() })
+            let graph = Graph { ready, device: self.device.clone() };
+            ok("cuGraphUpload", sys::cuGraphUpload(graph.ready, self.raw))?;
+            Ok(graph)
         }
     }
 

@@ -60,6 +60,7 @@ fn planner() -> impl Strategy<Value = Planner> {
         group,
         segments,
         buckets,
+        pads: true,
     })
 }
 
@@ -230,6 +231,7 @@ fn a_row_that_is_unlike_the_others_makes_no_graph() {
         group: 2,
         segments: 64,
         buckets: vec![1, 4, 24],
+        pads: true,
     };
     let single = (30, 1, 1, None);
     let padded = |parts: &[Part]| planner.shape(&batch(parts)).1;
@@ -239,6 +241,8 @@ fn a_row_that_is_unlike_the_others_makes_no_graph() {
     // Four rows with 8 segments each have room, 24 do not.
     assert!(padded(&[(1000, 1, 1, None); 4]));
     assert!(!padded(&[(1000, 1, 1, None); 5]));
+    let never = Planner { pads: false, ..planner.clone() };
+    assert!(!never.shape(&batch(&[single; 3])).1);
 }
 
 #[test]
@@ -262,8 +266,14 @@ fn a_draw_is_eight_integers() {
 
 #[test]
 fn fed_rows_name_the_row_that_feeds_them() {
-    let planner =
-        Planner { block_size: BLOCK, blocks: WIDTH, group: 2, segments: 64, buckets: vec![4] };
+    let planner = Planner {
+        block_size: BLOCK,
+        blocks: WIDTH,
+        group: 2,
+        segments: 64,
+        buckets: vec![4],
+        pads: true,
+    };
     let mut batch = StepBatch::new(&LIMITS);
     for from in [2, 0] {
         batch.push_fed(from, 20, &[5, 6], Draw::GREEDY);
