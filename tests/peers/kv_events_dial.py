@@ -11,7 +11,7 @@ import threading
 import time
 
 from checks import check, must
-from kv_events_chain import REDIAL, TEXT, Gateway, Pod, goes_home, served_by, spread
+from kv_events_chain import REDIAL, TEXT, Gateway, Pod, goes_home, spread
 from server import free_port
 from telemetry_cases import MODEL
 

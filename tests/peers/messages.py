@@ -11,10 +11,6 @@ import requests_messages_chats  # noqa: E402,F401
 import requests_messages_replies  # noqa: E402,F401
 from requests_base import cases  # noqa: E402
 
-FLAGS = [
-    *("--reasoning-parser", "qwen3", "--enable-auto-tool-choice"),
-    *("--tool-call-parser", "hermes", "--enable-scale-out", "--enable-prompt-tokens-details"),
-]
 # What differs, and why: crashes of vLLM.
 APART = {
     "/v1/messages/count_tokens no utf-8": "vLLM cannot write its own error about the name",

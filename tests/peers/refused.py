@@ -1,6 +1,6 @@
 """Requests that are refused, or accepted where one would think that they are not."""
 
-from cases import MODEL, TOOL, case, chat, completion
+from cases import TOOL, case, chat, completion
 
 
 def raw(name, body, headers=None, path="/v1/chat/completions"):

@@ -6,6 +6,7 @@
     ... [--only WORD] [--all]        some cases; also those that are only recorded
     ... --set parsed                 the cases of parsed.py, for servers with parsers
     ... --set messages               those of Anthropic's API, likewise
+    ... --set parsed messages        both, before the same two servers
     ... --set responses              those of OpenAI's Responses API, likewise
     ... --set stored                 the same for servers that store responses
 
@@ -127,7 +128,7 @@ def smallest_gap(port, case, reply):
 SETS = {
     "plain": (CASES, FLAGS, {}),
     "parsed": (parsed.PARSED, FLAGS + parsed.FLAGS, {}),
-    "messages": (messages.MESSAGES, FLAGS + messages.FLAGS, {}),
+    "messages": (messages.MESSAGES, FLAGS + parsed.FLAGS, {}),
     "responses": (responses.RESPONSES, ADDRESS + responses.FLAGS, {}),
     "stored": (responses.STORED, ADDRESS + responses.FLAGS, responses.STORES),
 }
@@ -216,9 +217,7 @@ def compare(want, reply, text):
     )
     if "location" in have["headers"]:  # absolute, with the port
         paths = [h["headers"].get("location", "").split("/", 3)[3:] for h in (want, have)]
-        have["headers"]["location"] = (
-            want["headers"]["location"] if paths[0] == paths[1] else "?"
-        )
+        have["headers"]["location"] = want["headers"]["location"] if paths[0] == paths[1] else "?"
     if text == "free" and "events" in want and "events" in have:  # choices may take turns
         want = dict(want, events=sorted(want["events"], key=choice_index))
         have["events"] = sorted(have["events"], key=choice_index)
@@ -258,11 +257,15 @@ def main():
     ap.add_argument("--recorded", help="compare with the replies in this file")
     ap.add_argument("--record", help="write vLLM's replies to this file")
     ap.add_argument("--only", default="", help="cases whose name holds this")
-    ap.add_argument("--set", default="plain", choices=SETS, help="which cases, with which flags")
+    ap.add_argument(
+        "--set", nargs="+", default=["plain"], choices=SETS, help="which cases, with which flags"
+    )
     ap.add_argument("--all", action="store_true", help="also cases that are only recorded")
     args = ap.parse_args()
-    cases, flags, env = SETS[args.set]
-    cases = [c for c in cases if args.only in c["name"]]
+    _, flags, env = SETS[args.set[0]]
+    if any(SETS[name][1:] != (flags, env) for name in args.set):
+        ap.error(f"these sets are for servers with other flags: {', '.join(args.set)}")
+    cases = [c for name in args.set for c in SETS[name][0] if args.only in c["name"]]
     old = {}
     if args.recorded:
         with open(args.recorded) as f:
@@ -296,7 +299,7 @@ def run(cases, vllm, ours, old, args):
                     ask(ours.port, case)
                 continue
             # What is replayed with its tokens needs no gaps.
-            replayed = args.set == "parsed" and ours is None
+            replayed = args.set == ["parsed"] and ours is None
             behind = tokens(vllm.port, case) if replayed else None
             gap = None if replayed else smallest_gap(vllm.port, case, reply)
             record = recording(case, reply, gap, behind)
@@ -340,9 +343,7 @@ def run(cases, vllm, ours, old, args):
         write(args.record, records)
         print(f"{len(records)} replies of vLLM recorded in {args.record}")
     if ours:
-        print(
-            f"{same} the same, {len(ties)} ties, {len(failed)} different, " f"{apart} not compared"
-        )
+        print(f"{same} the same, {len(ties)} ties, {len(failed)} different, {apart} not compared")
     return not failed
 
 
