@@ -9,16 +9,17 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let args: Vec<String> =
         std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
-    match config::parse(&args, Env::of_process()) {
+    let code = match config::parse(&args, Env::of_process()) {
         Ok(Invocation::Serve(settings)) => serve::run(*settings),
         Ok(other) => offline::run(other),
         Err(exit) => print(&exit),
-    }
+    };
+    serve::stop::leave(code)
 }
 
 /// Prints what there is to say. A closed pipe (`glassbox --help | head`) is no reason to fail.
-fn print(exit: &Exit) -> ExitCode {
+fn print(exit: &Exit) -> u8 {
     let _ = std::io::stdout().write_all(exit.stdout.as_bytes());
     let _ = std::io::stderr().write_all(exit.stderr.as_bytes());
-    ExitCode::from(exit.code)
+    exit.code
 }

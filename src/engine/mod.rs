@@ -20,6 +20,7 @@ mod status;
 mod step;
 #[cfg(test)]
 mod tests;
+mod thread;
 mod transfer;
 
 pub use config::{EngineConfig, Observation, PrefixCaching, ResidencySample};
@@ -28,22 +29,4 @@ pub use core::{Core, Turn};
 pub use estimate::ModelCosts;
 pub use handle::{EngineHandle, Generation, NewRequest, Refused, Reservation, Transfer};
 pub use status::{Counters, Estimates, Gauges, Status, StepHistograms};
-
-use crate::runner::BackendError;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::thread::{Builder, JoinHandle};
-
-/// Starts the engine thread. It ends after [`EngineHandle::stop`] once nothing is in flight, or
-/// with the backend's error.
-///
-/// # Errors
-/// When the operating system gives no thread.
-pub fn spawn(mut core: Core) -> std::io::Result<JoinHandle<Result<(), BackendError>>> {
-    Builder::new().name("engine".to_owned()).spawn(move || {
-        // A panic must not leave clients waiting: they are told first.
-        catch_unwind(AssertUnwindSafe(|| core.run())).unwrap_or_else(|panic| {
-            core.fail();
-            resume_unwind(panic)
-        })
-    })
-}
+pub use thread::{EngineThread, spawn};

@@ -45,13 +45,11 @@ fn config(max_in_flight: usize) -> EngineConfig {
     }
 }
 
-fn start(sim: SimConfig, max_in_flight: usize) -> (EngineHandle, Thread) {
+fn start(sim: SimConfig, max_in_flight: usize) -> (EngineHandle, EngineThread) {
     let backend = Box::new(SimBackend::new(sim));
     let (core, handle) = Core::new(config(max_in_flight), backend, Clock::system());
     (handle, spawn(core).expect("a thread"))
 }
-
-type Thread = std::thread::JoinHandle<Result<(), crate::runner::BackendError>>;
 
 fn sim() -> SimConfig {
     SimConfig {

@@ -3,18 +3,19 @@
 use crate::config::Settings;
 use crate::engine::{EngineHandle, NewRequest, Transfer};
 use crate::model::Model;
-use crate::serve::build::{self, Engine, EngineThread, Sizes};
+use crate::serve::build::{self, Engine, Sizes};
+use crate::serve::stop::{Running, STOP_GRACE};
 use crate::types::{
     Clock, FinishReason, Generated, SamplingParams, SharedTimeline, TimelineRoom, Token,
 };
 use std::sync::Arc;
 
-/// A running engine; stops when it is closed.
+/// A running engine; stops when it is closed, or dropped.
 pub(super) struct Offline {
     pub model: Model,
     pub sizes: Sizes,
     pub handle: EngineHandle,
-    thread: EngineThread,
+    running: Running,
 }
 
 /// What one generation is asked for: a prompt and how many tokens.
@@ -25,9 +26,9 @@ impl Offline {
     pub fn open(settings: &Settings) -> Result<Self, String> {
         let model = build::open_model(settings)?;
         let sizes = build::size(settings, &model)?;
-        let Engine { handle, thread, .. } =
+        let Engine { handle, running, .. } =
             build::start_engine(settings, &model, &sizes, Clock::system())?;
-        Ok(Self { model, sizes, handle, thread })
+        Ok(Self { model, sizes, handle, running })
     }
 
     /// Runs all jobs, `n` times each, as one crowd; gives the number of tokens that came.
@@ -92,12 +93,7 @@ impl Offline {
     }
 
     /// Lets the engine end.
-    pub fn close(self) -> Result<(), String> {
-        self.handle.stop();
-        match self.thread.join() {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("the engine panicked".to_owned()),
-        }
+    pub fn close(mut self) -> Result<(), String> {
+        self.running.stop(STOP_GRACE)
     }
 }

@@ -3,6 +3,7 @@
 use crate::client::Progress;
 use crate::config::{RunBatchSettings, VLLM_VERSION};
 use crate::http::{self, Frontend};
+use crate::serve::stop::STOP_GRACE;
 use crate::serve::{self, Told, build};
 use crate::types::Clock;
 use axum::body::Body;
@@ -36,21 +37,17 @@ pub(super) fn run(settings: &RunBatchSettings) -> Result<(), String> {
     let model = build::open_model(&engine_settings)?;
     let sizes = build::size(&engine_settings, &model)?;
     engine_settings.frontend.request_bounds.install();
-    let engine = build::start_engine(&engine_settings, &model, &sizes, Clock::system())?;
+    let mut engine = build::start_engine(&engine_settings, &model, &sizes, Clock::system())?;
     let handle = engine.handle.clone();
     let frontend =
-        serve::frontend(&engine_settings, &model, &sizes, handle.clone(), None, Told::default())?;
+        serve::frontend(&engine_settings, &model, &sizes, handle, None, Told::default())?;
     let replies = super::runtime()?.block_on(answer_all(Arc::new(frontend), lines))?;
-    handle.stop();
+    let stopped = engine.running.stop(STOP_GRACE);
     let text: String = replies.iter().map(|reply| format!("{reply}\n")).collect();
     log::info!("Writing outputs to local file {}", settings.output.display());
     std::fs::write(&settings.output, text)
         .map_err(|error| format!("{}: {error}", settings.output.display()))?;
-    match engine.thread.join() {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("the engine panicked".to_owned()),
-    }
+    stopped
 }
 
 fn read(path: &Path) -> Result<Vec<Line>, String> {

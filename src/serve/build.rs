@@ -1,6 +1,7 @@
 //! From settings to a running engine: open the model, size the memory, load, start.
 
 use super::device::Device;
+use super::stop::Running;
 use crate::config::limits::{StepLimits, max_model_len};
 use crate::config::memory::{self, KvPlan, KvRequest};
 use crate::config::{
@@ -14,25 +15,21 @@ use crate::model::{Dims, Model, OpenOptions};
 use crate::runner::cpu::{CpuBackend, Isa};
 use crate::runner::cuda::{CudaBackend, Options};
 use crate::runner::sim::{Samples, SimBackend, SimConfig};
-use crate::runner::{Backend, BackendError, Limits};
+use crate::runner::{Backend, Limits};
 use crate::scheduler::SchedulerConfig;
 use crate::transfer::{self, Transfers};
 use crate::types::{Clock, KvMemory};
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 /// A running engine.
 pub struct Engine {
     pub handle: EngineHandle,
-    pub thread: EngineThread,
+    pub running: Running,
     /// Of its KV events, when it publishes them.
     pub publisher: Option<Publisher>,
     /// What moves its KV between servers, when it does.
     pub transfers: Option<Transfers>,
 }
-
-/// The thread that the engine runs in.
-pub type EngineThread = JoinHandle<Result<(), BackendError>>;
 
 /// Opens the model's files.
 ///
@@ -219,7 +216,8 @@ pub fn start_engine(
     }
     let thread =
         engine::spawn(core).map_err(|error| format!("no thread for the engine: {error}"))?;
-    Ok(Engine { handle, thread, publisher, transfers })
+    let running = Running::new(handle.clone(), thread);
+    Ok(Engine { handle, running, publisher, transfers })
 }
 
 /// What moves KV between servers, if anything is to.

@@ -6,6 +6,7 @@ pub mod device;
 mod files;
 mod observe;
 pub mod shutdown;
+pub mod stop;
 
 use crate::config::{Fingerprint, KvTransport, Settings, StructuredOutputSettings, VLLM_VERSION};
 use crate::engine::EngineHandle;
@@ -18,12 +19,12 @@ use crate::telemetry::trace::Tracer;
 use crate::telemetry::{Startup, logs};
 use crate::transfer::{Transfers, nixl};
 use crate::types::Clock;
-use build::{Engine, EngineThread, Sizes};
+use build::{Engine, Sizes};
 use shutdown::{Ended, GRACE, Work, serve_until_asked};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+use stop::{Running, STOP_GRACE};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::sleep;
@@ -31,8 +32,9 @@ use tokio::time::sleep;
 /// How long the last spans may take to leave.
 const SPANS_GRACE: Duration = Duration::from_secs(5);
 
-/// Serves until asked to end. Whatever goes wrong before is one line on stderr and exit code 1.
-pub fn run(settings: Settings) -> ExitCode {
+/// Serves until asked to end; gives the exit code. Whatever goes wrong before is one line on
+/// stderr and exit code 1.
+pub fn run(settings: Settings) -> u8 {
     for warning in &settings.warnings {
         eprintln!("{warning}");
     }
@@ -48,14 +50,14 @@ pub fn run(settings: Settings) -> ExitCode {
     // What was logged comes before the error that ends the process.
     drop(log);
     match ended {
-        Ok(ended) => ExitCode::from(ended.code()),
+        Ok(ended) => ended.code(),
         Err(message) => fail(&message),
     }
 }
 
-fn fail(message: &str) -> ExitCode {
+fn fail(message: &str) -> u8 {
     eprintln!("glassbox: error: {message}");
-    ExitCode::FAILURE
+    1
 }
 
 fn start(settings: Settings) -> Result<Ended, String> {
@@ -89,7 +91,7 @@ fn start(settings: Settings) -> Result<Ended, String> {
     }
     let sizes = startup.phase("plan memory", || build::size(&settings, &model))?;
     settings.frontend.request_bounds.install();
-    let Engine { handle: engine, thread, publisher, transfers } =
+    let Engine { handle: engine, mut running, publisher, transfers } =
         startup.phase("load weights", || build::start_engine(&settings, &model, &sizes, clock))?;
     let frontend = startup.phase("build frontend", || {
         let told = Told { publisher: publisher.as_ref(), transfers: transfers.as_ref() };
@@ -114,12 +116,13 @@ fn start(settings: Settings) -> Result<Ended, String> {
             let every = settings.logging.stats_interval;
             tokio::spawn(observe::log_stats(engine.shared_status(), device, every));
         }
-        Ok(run_http(listener, frontend, (engine, thread), drain, &mut signals).await)
+        Ok(run_http(listener, frontend, (&engine, &mut running), drain, &mut signals).await)
     });
     runtime.shutdown_background();
+    stop_engine(&mut running, &ended);
     // What the engine told last still goes out.
     drop(publisher);
-    drop(transfers);
+    stop::drop_in_time("KV transfer", transfers);
     if let Some(spans) = spans {
         spans.shutdown(SPANS_GRACE);
     }
@@ -130,17 +133,16 @@ fn start(settings: Settings) -> Result<Ended, String> {
 async fn run_http(
     listener: http::Listener,
     frontend: Arc<Frontend>,
-    (engine, thread): (EngineHandle, EngineThread),
+    (engine, running): (&EngineHandle, &mut Running),
     drain: Duration,
     signals: &mut mpsc::Receiver<i32>,
 ) -> Ended {
     let (close, closed) = oneshot::channel();
-    let dead = watch(thread);
     let gone = Notify::new();
     let stop = async {
         tokio::select! {
             _ = closed => {}
-            reason = dead => {
+            reason = running.ended() => {
                 log::error!("the engine is gone: {reason}");
                 gone.notify_one();
             }
@@ -153,17 +155,18 @@ async fn run_http(
             () = async { gone.notified().await; sleep(GRACE).await } => {}
         }
     };
-    serve_until_asked(http, close, &engine, drain, signals).await
+    serve_until_asked(http, close, engine, drain, signals).await
 }
 
-/// Ends when the engine thread does without having been told to, with the reason.
-async fn watch(thread: EngineThread) -> String {
-    let join = tokio::task::spawn_blocking(move || match thread.join() {
-        Ok(Ok(())) => "it was told to stop".to_owned(),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "it panicked; the message is above".to_owned(),
-    });
-    join.await.unwrap_or_else(|error| error.to_string())
+/// Ends the engine, unless the end is forced: then it is only told to go, and not waited for.
+fn stop_engine(running: &mut Running, ended: &Result<Ended, String>) {
+    let is_forced = matches!(ended, Ok(Ended::Forced(_)));
+    let patience = if is_forced { Duration::ZERO } else { STOP_GRACE };
+    if let Err(reason) = running.stop(patience)
+        && !is_forced
+    {
+        log::error!("[shutdown] {reason}");
+    }
 }
 
 /// Who else knows of an engine what `/metrics` shows.

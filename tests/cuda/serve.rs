@@ -6,9 +6,10 @@ pub mod support;
 
 use crate::gpu::{images, library, on_gpu};
 use serde_json::{Value, json};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
-use support::{Server, command, spawn};
+use support::{Server, command, spawn, wait_until};
 
 /// A folder in which the dynamic linker finds the emulated driver.
 fn folder() -> PathBuf {
@@ -78,6 +79,65 @@ fn a_device_that_fails_ends_the_server() {
     let (status, log) = server.wait();
     assert!(!status.success());
     assert!(log.contains("CUDA_ERROR_ILLEGAL_ADDRESS"), "{log}");
+}
+
+/// A reply that does not end by itself for a long time.
+fn endless(server: &Server) -> TcpStream {
+    let body = json!({"prompt": [5, 6], "max_tokens": 200, "ignore_eos": true, "stream": true});
+    let stream = server.send("POST", "/v1/completions", &body.to_string());
+    wait_until("it runs", || server.metric("vllm:num_requests_running") >= 1.0);
+    stream
+}
+
+#[test]
+fn the_device_is_left_before_the_process_ends() {
+    let args = [&LIMITS[..], &["--device", "cuda"]].concat();
+    let server = spawn(serve(&args, "strict_end"));
+    let _open = endless(&server);
+    server.signal(libc::SIGTERM);
+    let (status, log) = server.wait();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("[shutdown] API server: engine stopped"), "{log}");
+    // Asked twice it waits for nothing, and meets no exit handler.
+    let server = spawn(serve(&[&args[..], &["--shutdown-timeout", "600"]].concat(), "strict_end"));
+    let _open = endless(&server);
+    server.signal(libc::SIGTERM);
+    server.signal(libc::SIGINT);
+    let (status, _) = server.wait();
+    assert!([Some(130), Some(143)].contains(&status.code()), "{status}");
+}
+
+#[test]
+fn the_device_is_left_by_what_fails_beside_it() {
+    let batch = std::env::temp_dir().join(format!("glassbox-batch-{}", std::process::id()));
+    std::fs::write(&batch, "").expect("a file");
+    let from = batch.to_str().expect("UTF-8");
+    let model = ["--model", "models/qwen3-tiny", "--device", "cuda", "--max-model-len", "256"];
+    let run = |args: &[&str]| {
+        let mut command = support::program();
+        command.args(args).args(model).args(["--kv-cache-memory-bytes", "64M"]);
+        emulate(&mut command, "strict_end");
+        let output = command.output().expect("the program runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = run(&["run-batch", "-i", from, "-o", "/nowhere/at/all"]);
+    assert!(code == Some(1) && said.contains("/nowhere/at/all"), "{code:?} {said}");
+    let (code, said) = run(&["bench", "latency", "--input-len", "999", "--output-len", "1"]);
+    assert!(code == Some(1) && said.contains("do not fit in max_model_len"), "{code:?} {said}");
+    std::fs::remove_file(batch).expect("the file");
+}
+
+#[test]
+fn a_device_that_hangs_does_not_keep_the_process() {
+    if on_gpu() {
+        return;
+    }
+    let args = [&LIMITS[..], &["--device", "cuda"]].concat();
+    let server = spawn(serve(&args, "hang=cuMemFree:1,strict_end"));
+    server.signal(libc::SIGTERM);
+    let (status, log) = server.wait();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("[shutdown] the engine did not stop in 5 s"), "{log}");
 }
 
 #[test]

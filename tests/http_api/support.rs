@@ -84,7 +84,7 @@ pub struct Server {
     pub engine: EngineHandle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
-    engine_thread: Option<std::thread::JoinHandle<Result<(), runner::BackendError>>>,
+    engine_thread: Option<engine::EngineThread>,
 }
 
 pub fn start(setup: Setup) -> Server {
@@ -214,7 +214,7 @@ impl Drop for Server {
         self.engine.abort_all();
         self.engine.stop();
         let ended = self.thread.take().map(std::thread::JoinHandle::join);
-        let engine_ended = self.engine_thread.take().map(std::thread::JoinHandle::join);
+        let engine_ended = self.engine_thread.take().map(engine::EngineThread::join);
         if !std::thread::panicking() {
             assert!(ended.is_some_and(|ended| ended.is_ok()), "the server failed");
             assert!(engine_ended.is_some_and(|ended| ended.is_ok()), "the engine panicked");

@@ -219,6 +219,8 @@ fn fail_as_the_environment_says() {
             let refused = unsafe { result::malloc_sync(1_000_000) };
             assert_eq!(code(refused), CUresult::CUDA_ERROR_OUT_OF_MEMORY);
         }
+        // SAFETY: never written to.
+        "kept" => drop(unsafe { result::malloc_sync(1000) }.expect("memory")),
         other => panic!("no such failure: {other}"),
     }
 }
@@ -243,4 +245,9 @@ fn failures_can_be_had() {
     let output = run_test("driver::fail_as_the_environment_says", &environment);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(!output.status.success() && said.contains("NO_DEVICE"), "no device: {said}");
+    let environment = [("GLASSBOX_TEST_FAILURE", "kept"), ("GLASSBOX_FAKE_CUDA", "strict_end")];
+    let output = run_test("driver::fail_as_the_environment_says", &environment);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let kept = "fake CUDA: the process ends with ";
+    assert!(!output.status.success() && said.contains(kept), "memory that is kept: {said}");
 }

@@ -20,10 +20,7 @@ pub struct Server {
 
 /// `glassbox serve models/qwen3-tiny` on a free port, unless `args` say otherwise.
 pub fn command(args: &[&str]) -> Command {
-    // What cargo says now, where these tests were built elsewhere than they run.
-    let now = |name, built: &str| std::env::var_os(name).unwrap_or_else(|| built.into());
-    let program = now("CARGO_BIN_EXE_glassbox", env!("CARGO_BIN_EXE_glassbox"));
-    let mut command = Command::new(program);
+    let mut command = program();
     command.args(["serve", "models/qwen3-tiny", "--host", "127.0.0.1"]);
     for default in [["--port", "0"], ["--kv-cache-memory-bytes", "64M"]] {
         if !args.contains(&default[0]) {
@@ -31,8 +28,16 @@ pub fn command(args: &[&str]) -> Command {
         }
     }
     command.args(args);
-    command.current_dir(now("CARGO_MANIFEST_DIR", env!("CARGO_MANIFEST_DIR")));
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// The program, where its models are.
+pub fn program() -> Command {
+    // What cargo says now, where these tests were built elsewhere than they run.
+    let now = |name, built: &str| std::env::var_os(name).unwrap_or_else(|| built.into());
+    let mut command = Command::new(now("CARGO_BIN_EXE_glassbox", env!("CARGO_BIN_EXE_glassbox")));
+    command.current_dir(now("CARGO_MANIFEST_DIR", env!("CARGO_MANIFEST_DIR")));
     command
 }
 

@@ -5,11 +5,15 @@
 //   capability=8.0            of the device
 //   memory=1073741824         its bytes
 //   fail=cuLaunchKernelEx:57:700   the 57th call from now on returns 700
+//   hang=cuMemFree:1          the first call from now on does not return
+//   strict_end                the process is aborted if it runs exit handlers while device memory
+//                             is taken, or calls the driver after them
 #include "control.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <mutex>
 #include <string>
@@ -18,23 +22,48 @@ namespace gbemu {
 
 namespace {
 
+// The end of the process, where somebody looks: the driver takes itself down.
+void end_strictly();
+
+// A call to come, by its function and number.
+struct Call {
+    std::string function;
+    unsigned long calls_until = 0;
+
+    void configure(const std::string& value) {
+        const size_t colon = value.find(':');
+        function = value.substr(0, colon);
+        calls_until = strtoul(value.c_str() + colon + 1, nullptr, 10);
+    }
+
+    bool is(const std::string& called) {
+        return calls_until > 0 && called == function && --calls_until == 0;
+    }
+};
+
 struct Control {
     std::mutex lock;
     Settings settings;
     CUresult failed = CUDA_SUCCESS;
-    std::string failing;
-    unsigned long calls_until_failure = 0;
+    Call failing;
     CUresult injected = CUDA_SUCCESS;
+    Call hanging;
+    bool is_strict = false;
+    bool has_ended = false;
 
     Control() {
         const char* words = getenv("GLASSBOX_FAKE_CUDA");
         configure(words == nullptr ? "" : words);
+        if (is_strict) {
+            atexit(end_strictly);
+        }
     }
 
     void configure(const std::string& words) {
         settings = Settings();
         failed = CUDA_SUCCESS;
-        calls_until_failure = 0;
+        failing = Call();
+        hanging = Call();
         size_t begin = 0;
         while (begin < words.size()) {
             const size_t comma = words.find(',', begin);
@@ -56,28 +85,35 @@ struct Control {
         } else if (name == "capability") {
             sscanf(value.c_str(), "%d.%d", &settings.major, &settings.minor);
         } else if (name == "fail") {
-            configure_failure(value);
+            failing.configure(value);
+            injected = static_cast<CUresult>(atoi(value.c_str() + value.rfind(':') + 1));
+        } else if (name == "hang") {
+            hanging.configure(value);
+        } else if (name == "strict_end") {
+            is_strict = true;
         } else {
             fprintf(stderr, "fake CUDA: unknown word '%s'\n", word.c_str());
             abort();
         }
     }
 
-    void configure_failure(const std::string& value) {
-        const size_t first = value.find(':');
-        const size_t second = value.find(':', first + 1);
-        failing = value.substr(0, first);
-        calls_until_failure = strtoul(value.c_str() + first + 1, nullptr, 10);
-        injected = static_cast<CUresult>(atoi(value.c_str() + second + 1));
-    }
-
     // Functions are counted without the suffix of their version.
-    CUresult inject(std::string function) {
+    CUresult inject(std::string function, std::unique_lock<std::mutex>& guard) {
+        if (has_ended) {
+            fprintf(stderr, "fake CUDA: %s is called while the process ends\n", function.c_str());
+            abort();
+        }
         const size_t suffix = function.rfind("_v");
         if (suffix != std::string::npos) {
             function.resize(suffix);
         }
-        if (calls_until_failure == 0 || function != failing || --calls_until_failure != 0) {
+        if (hanging.is(function)) {
+            guard.unlock();
+            for (;;) {
+                pause();
+            }
+        }
+        if (!failing.is(function)) {
             return CUDA_SUCCESS;
         }
         if (lasts(injected)) {
@@ -95,8 +131,21 @@ struct Control {
 };
 
 Control& control() {
-    static Control control;
+    // Never destroyed: calls may come while the process ends.
+    static Control& control = *new Control();
     return control;
+}
+
+void end_strictly() {
+    {
+        std::lock_guard<std::mutex> guard(control().lock);
+        control().has_ended = true;
+    }
+    const size_t left = bytes_in_use();
+    if (left > 0) {
+        fprintf(stderr, "fake CUDA: the process ends with %zu bytes taken\n", left);
+        abort();
+    }
 }
 
 }  // namespace
@@ -107,16 +156,16 @@ Settings settings() {
 }
 
 CUresult enter_host(const char* function) {
-    std::lock_guard<std::mutex> guard(control().lock);
-    return control().inject(function);
+    std::unique_lock<std::mutex> guard(control().lock);
+    return control().inject(function, guard);
 }
 
 CUresult enter(const char* function) {
-    std::lock_guard<std::mutex> guard(control().lock);
+    std::unique_lock<std::mutex> guard(control().lock);
     if (control().failed != CUDA_SUCCESS) {
         return control().failed;
     }
-    return control().inject(function);
+    return control().inject(function, guard);
 }
 
 CUresult device_failed(CUresult result, const char* why) {
