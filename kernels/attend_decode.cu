@@ -101,25 +101,41 @@ GB_DEV DecodeWork decode_share(const DecodeRows& all, int kv_heads) {
 
 struct DecodePool {
     const __nv_bfloat16* kv;
-    const int* seqs;
+    const int* table_starts;
     const int* tables;
-    int width, kv_heads, block_size;
+    int kv_heads, block_size;
 };
 
-// Starts the copies of the warp's tile of a segment, if there is any segment and such a tile.
-GB_DEV void decode_load(const DecodeWork& work, const DecodePool& pool, __nv_bfloat16* tile) {
-    const int token = work.segment * GB_SEGMENT + (threadIdx.x >> 5) * GB_TILE;
-    if (work.left > 0 && token <= work.position) {
-        const int* table = pool.tables + pool.seqs[work.row] * pool.width;
-        const int shift = __ffs(pool.block_size) - 1;
-        // 16 tokens are always in one block. Both are fetched before the first copy: the compiler
-        // moves no read across one.
-        const int second = token + 16 <= work.position ? token + 16 : token;
-        const int blocks[2] = {table[token >> shift], table[second >> shift]};
+// The first token of the warp's tile of a segment.
+GB_DEV int decode_token(const DecodeWork& work) {
+    return work.segment * GB_SEGMENT + (threadIdx.x >> 5) * GB_TILE;
+}
+
+// Whether there is any segment and such a tile.
+GB_DEV bool decode_has(const DecodeWork& work) {
+    return work.left > 0 && decode_token(work) <= work.position;
+}
+
+// The blocks of the two halves of the warp's tile: 16 tokens are always in one block.
+GB_DEV int2 decode_blocks(const DecodeWork& work, const DecodePool& pool) {
+    if (!decode_has(work)) {
+        return make_int2(0, 0);
+    }
+    const int token = decode_token(work), shift = __ffs(pool.block_size) - 1;
+    const int second = token + 16 <= work.position ? token + 16 : token;
+    const int* table = pool.tables + pool.table_starts[work.row];
+    return make_int2(table[token >> shift], table[second >> shift]);
+}
+
+// Starts the copies of the warp's tile of a segment, which lies in `blocks`.
+GB_DEV void decode_load(const DecodeWork& work, const DecodePool& pool, int2 blocks,
+                        __nv_bfloat16* tile) {
+    if (decode_has(work)) {
+        const int token = decode_token(work), shift = __ffs(pool.block_size) - 1;
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             const int begin = token + 16 * half;
-            const size_t block = blocks[half];
+            const size_t block = half == 0 ? blocks.x : blocks.y;
             const size_t slot = ((block * pool.kv_heads + work.head) << shift) +
                                 (begin & (pool.block_size - 1));
             gb_tile_load<16>(tile + 16 * half * GB_TOKEN, pool.kv + slot * GB_TOKEN,
@@ -188,21 +204,27 @@ GB_DEV void decode_merge(const __nv_bfloat16* stage, int tiles, float* part_o, f
 extern "C" __global__ void __launch_bounds__(32 * DECODE_WARPS)
     gb_attend_decode(float* __restrict__ part_o, float* __restrict__ part_ml,
                      const __nv_bfloat16* q, const __nv_bfloat16* kv, const int* rows,
-                     const int* positions, const int* seqs, const int* tables, int count,
-                     int width, int heads, int kv_heads, int block_size, int max_segments,
-                     int stages, float scale_log2) {
+                     const int* positions, const int* table_starts, const int* tables, int count,
+                     int heads, int kv_heads, int block_size, int max_segments, int stages,
+                     float scale_log2) {
     GB_DYN_SMEM(__nv_bfloat16, memory);
-    gb_pdl_wait();
     const int group = heads / kv_heads, g = gb_lane() >> 2, warp = threadIdx.x >> 5;
     const DecodeRows all = {rows, positions, count};
-    const DecodePool pool = {kv, seqs, tables, width, kv_heads, block_size};
+    const DecodePool pool = {kv, table_starts, tables, kv_heads, block_size};
     DecodeWork work = decode_share(all, kv_heads);
     DecodeWork ahead = work;
-    for (int i = 0; i < stages - 1; i++) {
-        decode_load(ahead, pool, memory + (i * DECODE_WARPS + warp) * DECODE_TILE);
+    // Of the tile that is loaded next: looked up while the one before it is on its way.
+    int2 blocks = decode_blocks(ahead, pool);
+    const auto load = [&](int stage) {
+        decode_load(ahead, pool, blocks, memory + (stage * DECODE_WARPS + warp) * DECODE_TILE);
         if (ahead.left > 0) {
             decode_advance(ahead, all, kv_heads);
         }
+        blocks = decode_blocks(ahead, pool);
+    };
+    gb_pdl_wait();
+    for (int i = 0; i < stages - 1; i++) {
+        load(i);
     }
     gb_pdl_launch();
     uint32_t query[8][4];
@@ -223,11 +245,7 @@ extern "C" __global__ void __launch_bounds__(32 * DECODE_WARPS)
         }
         // The segment is there, and nobody reads the stage that is loaded next.
         __syncthreads();
-        const int next = stage == 0 ? stages - 1 : stage - 1;
-        decode_load(ahead, pool, memory + (next * DECODE_WARPS + warp) * DECODE_TILE);
-        if (ahead.left > 0) {
-            decode_advance(ahead, all, kv_heads);
-        }
+        load(stage == 0 ? stages - 1 : stage - 1);
         __nv_bfloat16* segment = memory + stage * DECODE_WARPS * DECODE_TILE;
         stage = stage + 1 == stages ? 0 : stage + 1;
         const int keys = min(work.position + 1 - work.segment * GB_SEGMENT, GB_SEGMENT);
@@ -255,12 +273,12 @@ extern "C" __global__ void __launch_bounds__(32 * COMBINE_WARPS)
     gb_attend_combine(__nv_bfloat16* __restrict__ attended, const float* part_o,
                       const float* part_ml, const int* rows, const int* positions, int heads,
                       int max_segments) {
-    gb_pdl_wait();
-    gb_pdl_launch();
     const int lane = gb_lane();
     const int head = blockIdx.y * COMBINE_WARPS + (threadIdx.x >> 5);
     const int row = rows[blockIdx.x];
     const int count = row < 0 || head >= heads ? 0 : decode_segments(positions[row]);
+    gb_pdl_wait();
+    gb_pdl_launch();
     if (count == 0) {
         return;
     }

@@ -25,10 +25,9 @@ GB_DEV void prefill_load(const PrefillPool& pool, __nv_bfloat16* stage, int key)
     if (key <= pool.last) {
         const int shift = __ffs(pool.block_size) - 1;
         const int token = threadIdx.x >> 5 << 3;
-        const bool has = key + token <= pool.last;
-        const size_t block = has ? pool.table[(key + token) >> shift] : 0;
+        const int block = pool.table[min(key + token, pool.last) >> shift];
         const size_t slot =
-            (block * pool.kv_heads << shift) + ((key + token) & (pool.block_size - 1));
+            (static_cast<size_t>(block) * pool.kv_heads << shift) + ((key + token) & (pool.block_size - 1));
         gb_tile_load<8>(stage + token * GB_TOKEN, pool.kv + slot * GB_TOKEN,
                         pool.last + 1 - key - token);
     }
@@ -123,7 +122,7 @@ GB_DEV void prefill_store(const PrefillRows& rows, __nv_bfloat16* attended) {
 
 extern "C" __global__ void __launch_bounds__(32 * PREFILL_WARPS, 1)
     gb_attend_prefill(__nv_bfloat16* __restrict__ attended, const __nv_bfloat16* q,
-                      const __nv_bfloat16* kv, const int4* tiles, const int* tables, int width,
+                      const __nv_bfloat16* kv, const int4* tiles, const int* tables,
                       int heads, int kv_heads, int block_size, float scale_log2) {
     GB_DYN_SMEM(__nv_bfloat16, stages);
     gb_pdl_wait();
@@ -135,7 +134,7 @@ extern "C" __global__ void __launch_bounds__(32 * PREFILL_WARPS, 1)
     }
     const int head = blockIdx.x;
     const PrefillPool pool = {kv + static_cast<size_t>(head) * block_size * GB_TOKEN,
-                              tables + tile.x * width, kv_heads, block_size,
+                              tables + tile.x, kv_heads, block_size,
                               tile.w + tile.z - 1};
     constexpr int stage_size = PREFILL_KEYS * GB_TOKEN;
 #pragma unroll

@@ -46,13 +46,15 @@ extern "C" __global__ void __launch_bounds__(32 * HEADS_WARPS)
     gb_heads(__nv_bfloat16* __restrict__ q, __nv_bfloat16* __restrict__ kv,
              const float* qkv, const float* __restrict__ q_norm,
              const float* __restrict__ k_norm, const float* __restrict__ rotary,
-             const int* positions, const int* seqs, const int* tables, int width, int heads,
+             const int* positions, const int* table_starts, const int* tables, int heads,
              int kv_heads, int block_size, float eps) {
-    gb_pdl_wait();
-    gb_pdl_launch();
     const int lane = gb_lane();
     const size_t row = blockIdx.x;
     const int position = positions[row];
+    const size_t block =
+        position >= 0 ? tables[table_starts[row] + position / block_size] : 0;
+    gb_pdl_wait();
+    gb_pdl_launch();
     const float* turn = rotary + static_cast<size_t>(max(position, 0)) * HEADS_DIM;
     const int all = heads + 2 * kv_heads;
     const float4* from = reinterpret_cast<const float4*>(qkv + row * all * HEADS_DIM);
@@ -60,7 +62,6 @@ extern "C" __global__ void __launch_bounds__(32 * HEADS_WARPS)
     uint2* slot = nullptr;
     const size_t next_head = static_cast<size_t>(block_size) * 2 * HEADS_DIM / 4;
     if (position >= 0) {
-        const size_t block = tables[static_cast<size_t>(seqs[row]) * width + position / block_size];
         slot = reinterpret_cast<uint2*>(kv) + block * kv_heads * next_head +
                static_cast<size_t>(position % block_size) * 2 * HEADS_DIM / 4;
     }

@@ -17,7 +17,7 @@ pub fn measure(bench: &mut Bench, sizes: &Sizes, report: &mut Report) -> Result<
         for phase in PRODUCTS {
             let work = work(bench, phase, rows).expect("a product");
             for tile in [None].into_iter().chain((0..Choices::TILES).map(Some)) {
-                bench.backend.choose(Choices { tile, ..usual });
+                bench.backend.choose(Choices { tile, ..usual }).expect("a device that works");
                 let took = time(bench, sizes, phase)?;
                 let which = tile.map_or("as chosen".to_owned(), |tile| format!("tile {tile}"));
                 report.line(&format!("{phase:?}, {rows} rows, {which}"), work, took, 0);
@@ -28,7 +28,10 @@ pub fn measure(bench: &mut Bench, sizes: &Sizes, report: &mut Report) -> Result<
         bench.put(seqs, context - 1, 1);
         bench.step()?;
         for stages in STAGES {
-            bench.backend.choose(Choices { stages: Some(stages), ..usual });
+            bench
+                .backend
+                .choose(Choices { stages: Some(stages), ..usual })
+                .expect("a device that works");
             let took = time(bench, sizes, Phase::Attend)?;
             let name = format!("Attend, {seqs} x {context}, {stages} stages");
             report.line(&name, singles_work(bench, seqs, context), took, 0);
@@ -36,7 +39,7 @@ pub fn measure(bench: &mut Bench, sizes: &Sizes, report: &mut Report) -> Result<
     }
     for early in [true, false] {
         bench.put(1, sizes.context, 1);
-        bench.backend.choose(Choices { early, ..usual });
+        bench.backend.choose(Choices { early, ..usual }).expect("a device that works");
         for phase in PRODUCTS {
             let work = work(bench, phase, 1).expect("a product");
             let took = time(bench, sizes, phase)?;
@@ -44,6 +47,6 @@ pub fn measure(bench: &mut Bench, sizes: &Sizes, report: &mut Report) -> Result<
             report.line(&format!("{phase:?}, 1 row, {when}"), work, took, 0);
         }
     }
-    bench.backend.choose(usual);
+    bench.backend.choose(usual).expect("a device that works");
     Ok(())
 }

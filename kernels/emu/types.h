@@ -34,6 +34,9 @@ struct dim3 {
     constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
 };
 
+static inline int2 make_int2(int x, int y) {
+    return {x, y};
+}
 static inline longlong2 make_longlong2(long long x, long long y) {
     return {x, y};
 }

@@ -1,9 +1,10 @@
 //! What a kernel may read, and when, by its PTX: rule 3 of `kernels/README.md`.
 //!
 //! A kernel starts while the one before it still runs. So before its `griddepcontrol.wait` it reads
-//! weights and nothing else. And what an earlier kernel writes is never read by `ld.global.nc`, not
-//! even behind the wait: such reads are for memory that nobody writes while the kernel lives, and
-//! the compiler may move them across the wait. It makes them of `const T* __restrict__`.
+//! weights, and what a copy has brought before the step's first kernel, and nothing else. And what
+//! an earlier kernel writes is never read by `ld.global.nc`, not even behind the wait: such reads
+//! are for memory that nobody writes while the kernel lives, and the compiler may move them across
+//! the wait. It makes them of `const T* __restrict__`.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,6 +18,19 @@ const WEIGHTS: &[(&str, &[usize])] = &[
     ("gb_stream_", &[1]),
     ("gb_tile_", &[1]),
 ];
+
+/// In the same way: which are the step's description, that no kernel writes. (`gb_feed` writes its
+/// tokens, so those are none.)
+const DESCRIPTION: &[(&str, &[usize])] = &[
+    ("gb_heads", &[6, 7, 8]),
+    ("gb_attend_decode", &[4, 5, 6, 7]),
+    ("gb_attend_combine", &[3, 4]),
+];
+
+/// The parameters of kernel `name` in such a list.
+fn parameters_of(list: &[(&str, &'static [usize])], name: &str) -> &'static [usize] {
+    list.iter().find(|(start, _)| name.starts_with(start)).map_or(&[], |(_, of)| of)
+}
 
 /// Checks all kernels of a file of PTX: their names, and what is wrong with them.
 pub fn check(ptx: &str) -> (Vec<String>, Vec<String>) {
@@ -87,6 +101,7 @@ fn registers(text: &str) -> impl Iterator<Item = &str> {
 
 struct Kernel<'a> {
     weights: &'static [usize],
+    description: &'static [usize],
     code: Vec<Instruction<'a>>,
     labels: HashMap<&'a str, usize>,
     /// What each register is computed from; of several values, all of it.
@@ -95,10 +110,13 @@ struct Kernel<'a> {
 
 impl<'a> Kernel<'a> {
     fn read(name: &str, text: &'a str) -> Self {
-        let found = WEIGHTS.iter().find(|(start, _)| name.starts_with(start));
-        let weights = found.map_or(&[][..], |(_, parameters)| *parameters);
-        let mut kernel =
-            Self { weights, code: Vec::new(), labels: HashMap::new(), sources: HashMap::new() };
+        let mut kernel = Self {
+            weights: parameters_of(WEIGHTS, name),
+            description: parameters_of(DESCRIPTION, name),
+            code: Vec::new(),
+            labels: HashMap::new(),
+            sources: HashMap::new(),
+        };
         let body = text.split_once('{').unwrap_or_default().1;
         for line in body.lines().map(|line| line.split("//").next().unwrap_or_default().trim()) {
             if let Some(label) = line.strip_suffix(':') {
@@ -141,9 +159,14 @@ impl<'a> Kernel<'a> {
         found
     }
 
-    fn are_weights(&self, address: &'a str) -> bool {
+    fn is_of(&self, address: &'a str, lists: &[&[usize]]) -> bool {
         let parameters = self.parameters(address);
-        !parameters.is_empty() && parameters.iter().all(|at| self.weights.contains(at))
+        let known = |at: &usize| lists.iter().any(|list| list.contains(at));
+        !parameters.is_empty() && parameters.iter().all(known)
+    }
+
+    fn are_weights(&self, address: &'a str) -> bool {
+        self.is_of(address, &[self.weights])
     }
 
     fn complaints(&self) -> Vec<String> {
@@ -184,7 +207,7 @@ impl<'a> Kernel<'a> {
             _ => {}
         }
         if let Some(address) = instruction.address()
-            && (instruction.writes() || !self.are_weights(address))
+            && (instruction.writes() || !self.is_of(address, &[self.weights, self.description]))
         {
             complaints.insert(format!("{name} {address} before the wait"));
         }
@@ -257,6 +280,15 @@ mod tests {
             assert_ne!(changed, GOOD);
             assert!(!complaints("gb_stream_x", &changed).is_empty(), "{to}");
         }
+    }
+
+    #[test]
+    fn what_the_step_is_may_be_read_early_but_is_no_weight() {
+        let early = "ld.global.u32 %r5, [%rd3];\ngriddepcontrol.wait;\nret;";
+        assert!(complaints("gb_attend_combine", early).is_empty());
+        assert!(!complaints("gb_attend_combine", &early.replace("%rd3", "%rd2")).is_empty());
+        assert!(!complaints("gb_attend_combine", &early.replace("ld.g", "ld.nc.g")).is_empty());
+        assert!(!complaints("gb_attend_combine", &early.replace("ld.", "st.")).is_empty());
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use crate::cpu_support::{Collected, Tensors, limits, run, tokens};
 use crate::gpu::{apart, configure, dims, open, options, random};
 use glassbox::runner::cuda::{CudaBackend, Options};
-use glassbox::runner::{Backend, StepBatch};
+use glassbox::runner::{Backend, Parts, StepBatch};
+use std::sync::Arc;
 
-/// What the driver says when there is no memory.
-const NO_MEMORY: &str = "2";
+/// What the driver says when there is no memory, and when it does not capture something.
+const NO_MEMORY: u32 = 2;
+const NOT_CAPTURED: u32 = 900;
 
 /// A step of the first tokens of so many sequences.
 fn step(backend: &CudaBackend, seqs: usize) -> StepBatch {
@@ -55,40 +57,61 @@ fn sizes_that_were_asked_for_and_no_others() {
     });
 }
 
+/// A backend whose graphs could not all be made, for call `call` fails as `words` say.
+fn without(words: &str) -> Result<CudaBackend, String> {
+    let (dims, weights) = (dims(), Tensors::random(&dims(), 11));
+    let (gpu, limits) = (open(), limits(&dims, 64, 16, 4));
+    configure(words);
+    let backend = CudaBackend::new(&gpu, &dims, &weights, limits, options(false));
+    configure("");
+    backend.map_err(|error| error.to_string())
+}
+
 #[test]
-fn without_memory_for_a_graph_kernels_start_one_by_one() {
-    apart("graphs::without_memory_for_a_graph_kernels_start_one_by_one", "", || {
-        let mut backend = random(&dims(), limits(&dims(), 64, 16, 4), true);
-        let wanted: Vec<_> = (1..=3).map(|seqs| bits(&mut backend, seqs)).collect();
+fn where_a_graph_cannot_be_had_kernels_start_one_by_one() {
+    apart("graphs::where_a_graph_cannot_be_had_kernels_start_one_by_one", "", || {
+        let mut eager = random(&dims(), limits(&dims(), 64, 16, 4), true);
+        let wanted: Vec<_> = (1..=3).map(|seqs| bits(&mut eager, seqs)).collect();
         for call in ["cuGraphInstantiateWithFlags", "cuGraphUpload"] {
-            let mut backend = random(&dims(), limits(&dims(), 64, 16, 4), false);
-            assert!(bits(&mut backend, 1) == wanted[0]);
-            configure(&format!("fail={call}:1:{NO_MEMORY}"));
-            assert!(bits(&mut backend, 2) == wanted[1], "{call}");
-            // No more are tried, and those that there are go on.
-            assert!(bits(&mut backend, 3) == wanted[2], "{call}");
-            assert!(!is_graph(&mut backend, 3) && is_graph(&mut backend, 1), "{call}");
+            for code in [NO_MEMORY, NOT_CAPTURED] {
+                let mut backend = without(&format!("fail={call}:2:{code}")).expect("a backend");
+                let all: Vec<_> = (1..=3).map(|seqs| bits(&mut backend, seqs)).collect();
+                assert!(all == wanted, "{call}, {code}");
+                let graphs = [1, 2, 3].map(|seqs| is_graph(&mut backend, seqs));
+                assert_eq!(graphs, [true, false, false], "{call}, {code}");
+            }
         }
     });
 }
 
 #[test]
 fn the_last_of_the_memory_is_left_to_others() {
-    apart("graphs::the_last_of_the_memory_is_left_to_others", "memory=200000000", || {
-        let mut backend = random(&dims(), limits(&dims(), 64, 16, 4), false);
-        let batch = step(&backend, 1);
-        configure("memory=200000000,fail=cuGraphLaunch:1:719");
-        backend.submit(&batch).expect("no graph");
+    apart("graphs::the_last_of_the_memory_is_left_to_others", "", || {
+        let mut backend = without("memory=200000000").expect("a backend");
+        assert!(!is_graph(&mut backend, 1));
     });
 }
 
 #[test]
-fn a_failure_that_is_not_of_memory_ends_the_backend() {
-    apart("graphs::a_failure_that_is_not_of_memory_ends_the_backend", "", || {
-        let mut backend = random(&dims(), limits(&dims(), 64, 16, 4), false);
-        let batch = step(&backend, 1);
-        configure("fail=cuGraphUpload:1:700");
-        let error = backend.submit(&batch).expect_err("it fails").to_string();
+fn a_device_that_fails_is_not_taken_for_one_without_graphs() {
+    apart("graphs::a_device_that_fails_is_not_taken_for_one_without_graphs", "", || {
+        let error = without("fail=cuGraphUpload:1:700").err().expect("it fails");
         assert!(error.contains("cuGraphUpload: CUDA_ERROR_ILLEGAL_ADDRESS"), "{error}");
+    });
+}
+
+#[test]
+fn graphs_come_back_with_the_memory() {
+    apart("graphs::graphs_come_back_with_the_memory", "", || {
+        let weights = Arc::new(Tensors::random(&dims(), 11));
+        let backend = random(&dims(), limits(&dims(), 64, 16, 4), false);
+        let mut backend = backend.sleeping(weights);
+        let wanted = bits(&mut backend, 2);
+        let both = Parts { weights: true, kv_cache: true };
+        backend.release(both);
+        backend.restore(Parts { kv_cache: false, ..both }).expect("weights");
+        backend.restore(both).expect("a pool");
+        assert!(is_graph(&mut backend, 2));
+        assert!(bits(&mut backend, 2) == wanted);
     });
 }

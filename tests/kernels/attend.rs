@@ -149,7 +149,7 @@ fn mutants_of_the_tile_are_caught() {
 fn mutants_of_decode_are_caught() {
     let changes = [
         ("gb_cp_wait<1>()", "gb_cp_wait<2>()"),
-        ("__syncthreads();\n        const int next", "const int next"),
+        ("__syncthreads();\n        load(stage", "load(stage"),
         ("__syncthreads();\n        const size_t place", "const size_t place"),
         ("by.part = __shfl_sync(0xffffffffu, own_merge.part, i + j)", "by.part = 1.0f"),
         ("until += before", "until += 0"),

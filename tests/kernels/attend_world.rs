@@ -207,7 +207,8 @@ impl<'a> Placed<'a> {
             let (sequence, position) = world.places[row];
             let left = world.places[row..].iter().take_while(|place| place.0 == sequence).count();
             let tokens = left.min(most);
-            tiles.push([sequence as i32, row as i32, tokens as i32, position as i32]);
+            let start = (sequence * self.width) as i32;
+            tiles.push([start, row as i32, tokens as i32, position as i32]);
             row += tokens;
         }
         tiles.push([0, 0, 0, 0]);
@@ -216,20 +217,10 @@ impl<'a> Placed<'a> {
         let attended = device.upload(&vec![bf16::NAN; world.rows() * world.heads() * DIM]);
         let grid = (world.kv_heads as u32, tiles.len() as u32, 1);
         let tiles = device.upload(tiles.as_flattened());
-        let (width, block_size) = (self.width as i32, self.block_size as i32);
+        let block_size = self.block_size as i32;
         let (heads, kv_heads) = (world.heads() as i32, world.kv_heads as i32);
-        let arguments = args![
-            &attended,
-            &q,
-            &kv,
-            &tiles,
-            &tables,
-            width,
-            heads,
-            kv_heads,
-            block_size,
-            Self::scale()
-        ];
+        let arguments =
+            args![&attended, &q, &kv, &tiles, &tables, heads, kv_heads, block_size, Self::scale()];
         let shape = Shape { grid, block: 256, shared: 122_880 };
         device.launch("gb_attend_prefill", shape, arguments);
         self.split(&device.download(&attended))
@@ -244,16 +235,18 @@ impl<'a> Placed<'a> {
         stages: u32,
     ) -> Vec<Vec<bf16>> {
         let world = self.world;
-        let (seqs, positions): (Vec<i32>, Vec<i32>) =
-            world.places.iter().map(|&(seq, position)| (seq as i32, position as i32)).unzip();
+        let starts: Vec<i32> =
+            world.places.iter().map(|&(seq, _)| (seq * self.width) as i32).collect();
+        let positions: Vec<i32> =
+            world.places.iter().map(|&(_, position)| position as i32).collect();
         let max_segments = positions.iter().max().expect("a row") / 128 + 2;
         let parts = rows.len() * max_segments as usize * world.heads();
         let (part_o, part_ml) = (device.empty::<f32>(parts * DIM), device.empty::<f32>(parts * 2));
         let (q, kv) = (device.upload(&self.queries()), device.upload(&self.pool));
         let (listed, tables) = (device.upload(rows), device.upload(&self.tables));
-        let (seqs, positions) = (device.upload(&seqs), device.upload(&positions));
+        let (starts, positions) = (device.upload(&starts), device.upload(&positions));
         let attended = device.upload(&vec![bf16::NAN; world.rows() * world.heads() * DIM]);
-        let (width, block_size) = (self.width as i32, self.block_size as i32);
+        let block_size = self.block_size as i32;
         let (heads, kv_heads) = (world.heads() as i32, world.kv_heads as i32);
         let count = rows.len() as i32;
         let arguments = args![
@@ -263,10 +256,9 @@ impl<'a> Placed<'a> {
             &kv,
             &listed,
             &positions,
-            &seqs,
+            &starts,
             &tables,
             count,
-            width,
             heads,
             kv_heads,
             block_size,

@@ -128,12 +128,13 @@ impl Case {
         let kv = device.upload(&vec![untouched; pool]);
         let (qkv, rotary) = (device.upload(&self.qkv), device.upload(&self.rotary));
         let norms = [device.upload(&self.norms[0]), device.upload(&self.norms[1])];
-        let (positions, seqs) = (device.upload(&self.positions), device.upload(&self.seqs));
+        let starts: Vec<i32> = self.seqs.iter().map(|seq| seq * WIDTH as i32).collect();
+        let (positions, starts) = (device.upload(&self.positions), device.upload(&starts));
         let tables = device.upload(&self.tables);
         let [heads, kv_heads] = [self.heads as i32, self.kv_heads as i32];
-        let (width, block_size) = (WIDTH as i32, self.block_size as i32);
+        let block_size = self.block_size as i32;
         let arguments = args![
-            &q, &kv, &qkv, &norms[0], &norms[1], &rotary, &positions, &seqs, &tables, width, heads,
+            &q, &kv, &qkv, &norms[0], &norms[1], &rotary, &positions, &starts, &tables, heads,
             kv_heads, block_size, EPS
         ];
         let shape = Shape { grid: (rows as u32, blocks, 1), block: 256, shared: 0 };

@@ -84,7 +84,7 @@ impl Attention {
         let grid = [rows as u32, of_row as u32, 1];
         let grid = Launch { grid, block: HEAD_THREADS, shared: 0 };
         let (q, qkv, rotary) = (work.q, work.qkv, model.rotary);
-        let Parts { positions, seqs, tables, width, .. } = *parts;
+        let Parts { positions, table_starts, tables, .. } = *parts;
         let Self { heads, kv_heads, block_size, eps, .. } = *self;
         // SAFETY: positions are below the table's length, tables name blocks of the pool.
         unsafe {
@@ -99,9 +99,8 @@ impl Attention {
                 layer.k_norm,
                 rotary,
                 positions,
-                seqs,
+                table_starts,
                 tables,
-                width,
                 heads,
                 kv_heads,
                 block_size,
@@ -120,7 +119,7 @@ impl Attention {
         (pass, segments): (&Range<usize>, usize),
     ) -> Result<(), Failure> {
         let rows = parts.singles.part(pass.start, pass.len());
-        let Parts { positions, seqs, tables, width, .. } = *parts;
+        let Parts { positions, table_starts, tables, .. } = *parts;
         let Self { heads, kv_heads, block_size, stages, scale, .. } = *self;
         let (part_o, part_ml, q) = (work.part_o, work.part_ml, work.q);
         let shared = (stages * STAGE_SHARED) as u32;
@@ -141,10 +140,9 @@ impl Attention {
                 kv,
                 rows,
                 positions,
-                seqs,
+                table_starts,
                 tables,
                 pass.len(),
-                width,
                 heads,
                 kv_heads,
                 block_size,
@@ -180,7 +178,7 @@ impl Attention {
         let grid = [kv_heads as u32, tiles as u32, 1];
         let grid = Launch { grid, block: TILE_THREADS, shared: TILES_SHARED as u32 };
         let (attended, q) = (work.attended, work.q);
-        let Parts { tiles, tables, width, .. } = *parts;
+        let Parts { tiles, tables, .. } = *parts;
         // SAFETY: tiles are rows of the step, tables name blocks of the pool.
         unsafe {
             launch!(
@@ -192,7 +190,6 @@ impl Attention {
                 kv,
                 tiles,
                 tables,
-                width,
                 heads,
                 kv_heads,
                 block_size,

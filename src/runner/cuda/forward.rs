@@ -38,9 +38,22 @@ pub(super) struct Forward {
 }
 
 impl Forward {
+    /// Asks `stream` for a step of `shape`: all layers, and its first wanted rows, as many as there
+    /// is room for. `passes`: see [`super::input::Planner::write`].
+    pub fn step(
+        &self,
+        stream: &Stream,
+        shape: &Shape,
+        parts: &Parts,
+        passes: &[Range<usize>],
+    ) -> Result<(), Failure> {
+        self.layers(stream, shape, parts, passes)?;
+        self.head(stream, parts, 0..shape.wanted.min(self.work.logit_rows))
+    }
+
     /// Asks `stream` to take a step of `shape` through all layers; its rows stay in the residual
     /// stream. `passes`: see [`super::input::Planner::write`].
-    pub fn layers(
+    fn layers(
         &self,
         stream: &Stream,
         shape: &Shape,
@@ -101,6 +114,9 @@ impl Forward {
     /// Asks for the logits and the sampled tokens of wanted rows `range`, at most as many as
     /// [`Workspace::logit_rows`].
     pub fn head(&self, stream: &Stream, parts: &Parts, range: Range<usize>) -> Result<(), Failure> {
+        if range.is_empty() {
+            return Ok(());
+        }
         self.lm_head(stream, parts, range.clone())?;
         self.sample(stream, parts, range)
     }

@@ -17,11 +17,10 @@ const TILE_ROWS: usize = 128;
 const NONE: i32 = -1;
 
 /// How many of everything a step has, padding included. Two steps of one shape differ in nothing
-/// but the integers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// but the integers, and in how many of them tell of blocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Shape {
     pub rows: usize,
-    pub seqs: usize,
     /// Rows that attend by themselves, each to its whole context: one token of a sequence.
     pub singles: usize,
     /// What a single row has room for in the partial results, in segments.
@@ -30,8 +29,6 @@ pub(super) struct Shape {
     pub tiles: usize,
     /// Rows whose logits are wanted.
     pub wanted: usize,
-    /// Entries of a block table.
-    pub width: usize,
 }
 
 /// Where each part starts.
@@ -39,15 +36,15 @@ pub(super) struct Shape {
 pub(super) struct Layout {
     shape: Shape,
     positions: usize,
-    seqs: usize,
+    table_starts: usize,
     feed: usize,
     singles: usize,
     tiles: usize,
     wanted: usize,
     draws: usize,
     reports: usize,
+    /// The last part.
     tables: usize,
-    len: usize,
 }
 
 impl Layout {
@@ -65,15 +62,14 @@ impl Layout {
         Self {
             shape,
             positions: take(shape.rows),
-            seqs: take(shape.rows),
+            table_starts: take(shape.rows),
             feed: take(shape.rows),
             singles: take(shape.singles),
             tiles: take(shape.tiles * 4),
             wanted: take(shape.wanted),
             draws: take(shape.wanted * DRAW_LEN),
             reports: take(shape.wanted),
-            tables: take(shape.seqs * shape.width),
-            len: end,
+            tables: end,
         }
     }
 
@@ -81,29 +77,24 @@ impl Layout {
     pub fn longest(limits: &Limits) -> usize {
         let (rows, seqs) = (limits.max_tokens, limits.max_seqs);
         // A group has at least one head, so a tile has at least one token.
-        let (singles, tiles, wanted, width) = (seqs, rows, rows, limits.max_blocks_per_seq);
-        Self::new(Shape { rows, seqs, singles, segments: 0, tiles, wanted, width }).len
-    }
-
-    pub fn len(&self) -> usize {
-        self.len
+        let shape = Shape { rows, singles: seqs, segments: 0, tiles: rows, wanted: rows };
+        Self::new(shape).tables + seqs * limits.max_blocks_per_seq
     }
 
     /// The parts of `input`, which is laid out like this.
     pub fn parts(&self, input: Span<i32>) -> Parts {
-        let Shape { rows, seqs, singles, tiles, wanted, width, .. } = self.shape;
+        let Shape { rows, singles, tiles, wanted, .. } = self.shape;
         Parts {
             tokens: input.part(0, rows),
             positions: input.part(self.positions, rows),
-            seqs: input.part(self.seqs, rows),
+            table_starts: input.part(self.table_starts, rows),
             feed: input.part(self.feed, rows),
             singles: input.part(self.singles, singles),
             tiles: input.part(self.tiles, tiles * 4),
             wanted: input.part(self.wanted, wanted),
             draws: input.part(self.draws, wanted * DRAW_LEN),
             reports: input.part(self.reports, wanted),
-            tables: input.part(self.tables, seqs * width),
-            width,
+            tables: input.part(self.tables, input.len - self.tables),
         }
     }
 }
@@ -114,13 +105,13 @@ pub(super) struct Parts {
     /// `[rows]`; none: padding.
     pub tokens: Span<i32>,
     pub positions: Span<i32>,
-    /// `[rows]`: the sequence of each.
-    pub seqs: Span<i32>,
+    /// `[rows]`: where the block table of each one's sequence starts in `tables`.
+    pub table_starts: Span<i32>,
     /// `[rows]`: the wanted row of the step before whose token each is; none: it is known.
     pub feed: Span<i32>,
     /// `[singles]`: rows.
     pub singles: Span<i32>,
-    /// `[tiles][4]`: sequence, first row, tokens, first position.
+    /// `[tiles][4]`: start of the block table, first row, tokens, first position.
     pub tiles: Span<i32>,
     /// `[wanted]`: rows.
     pub wanted: Span<i32>,
@@ -129,17 +120,16 @@ pub(super) struct Parts {
     /// `[wanted]`: how many log-probabilities are told beside that of the sampled token; none: not
     /// even that one.
     pub reports: Span<i32>,
-    /// `[seqs][width]`.
+    /// Block tables, one after the other.
     pub tables: Span<i32>,
-    pub width: usize,
 }
 
 /// Cuts steps up.
 #[derive(Clone, Debug)]
 pub(super) struct Planner {
     pub block_size: usize,
-    /// Blocks of the longest sequence.
-    pub blocks: usize,
+    /// Segments of the longest sequence.
+    pub longest: usize,
     /// Query heads that share a KV head.
     pub group: usize,
     /// Segments of partial results at once, enough for one sequence.
@@ -161,64 +151,70 @@ impl Planner {
         batch.rows_of(seq).len() == 1
     }
 
+    /// The shape of steps of single tokens that are padded to `bucket` rows, all wanted: with room
+    /// for contexts as long as there may be, or as there is room for.
+    pub fn padded(&self, bucket: usize) -> Shape {
+        let segments = self.longest.min(self.segments / bucket);
+        Shape { rows: bucket, singles: bucket, segments, tiles: 0, wanted: bucket }
+    }
+
     /// The shape of `batch`, and whether it is padded to a bucket: then a graph can be had for it.
     /// Only steps are that have nothing but single rows, all wanted.
     pub fn shape(&self, batch: &StepBatch) -> (Shape, bool) {
-        let (rows, seqs) = (batch.num_tokens(), batch.num_seqs());
-        let (mut singles, mut tiles, mut single, mut longest) = (0, 0, 0, 0);
-        for seq in 0..seqs {
-            let context = batch.context_len[seq] as usize;
-            longest = longest.max(context);
+        let (rows, wanted) = (batch.num_tokens(), batch.rows.len());
+        let (mut singles, mut tiles, mut longest) = (0, 0, 0);
+        for seq in 0..batch.num_seqs() {
             match Self::is_single(batch, seq) {
                 true => {
                     singles += 1;
-                    single = single.max(context);
+                    longest = longest.max(batch.context_len[seq] as usize);
                 }
                 false => tiles += batch.rows_of(seq).len().div_ceil(self.tile_tokens()),
             }
         }
-        // Few sizes, so that few graphs are captured while sequences grow. Where all rows are
-        // single ones the two are of one context: the width makes no more of them.
-        let segments = segments_of(single).min(self.segments);
-        let width = (segments_of(longest) * SEGMENT / self.block_size).min(self.blocks);
-        let wanted = batch.rows.len();
+        let segments = segments_of(longest);
         let bucket = self.buckets.iter().copied().find(|&bucket| bucket >= rows);
-        match bucket.filter(|bucket| bucket * segments <= self.segments) {
-            Some(bucket) if self.pads && singles == rows && wanted == rows => {
-                let (rows, seqs, singles, wanted) = (bucket, bucket, bucket, bucket);
-                (Shape { rows, seqs, singles, segments, tiles, wanted, width }, true)
-            }
-            _ => (Shape { rows, seqs, singles, segments, tiles, wanted, width }, false),
+        let padded = bucket.filter(|_| self.pads).map(|bucket| self.padded(bucket));
+        match padded.filter(|padded| segments <= padded.segments) {
+            Some(padded) if singles == rows && wanted == rows => (padded, true),
+            _ => (Shape { rows, singles, segments, tiles, wanted }, false),
         }
     }
 
-    /// Writes `batch` as `layout` says. `passes`: over the single rows, whose partial results find
-    /// room together.
+    /// Writes `batch` as `layout` says; how many integers that takes. `passes`: over the single
+    /// rows, whose partial results find room together.
     pub fn write(
         &self,
         batch: &StepBatch,
         layout: &Layout,
         out: &mut [i32],
         passes: &mut Vec<Range<usize>>,
-    ) {
+    ) -> usize {
         let shape = layout.shape;
         copy(&batch.tokens, &mut out[..shape.rows]);
         copy(&batch.positions, &mut out[layout.positions..][..shape.rows]);
         copy(&batch.feed, &mut out[layout.feed..][..shape.rows]);
-        let of_rows = &mut out[layout.seqs..][..shape.rows];
-        of_rows[batch.num_tokens()..].fill(0);
-        for seq in 0..batch.num_seqs() {
-            of_rows[batch.rows_of(seq)].fill(seq as i32);
-        }
+        let len = self.write_tables(batch, layout, out);
+        self.write_singles(batch, layout, out, passes);
+        self.write_tiles(batch, layout, out);
+        write_wanted(&batch.rows, layout, out);
+        len
+    }
+
+    /// The block tables, one after the other, and where each row's starts; the end of the last.
+    fn write_tables(&self, batch: &StepBatch, layout: &Layout, out: &mut [i32]) -> usize {
+        let (before, tables) = out.split_at_mut(layout.tables);
+        let starts = &mut before[layout.table_starts..][..layout.shape.rows];
+        starts[batch.num_tokens()..].fill(0);
+        let mut start = 0;
         for seq in 0..batch.num_seqs() {
             // What lies behind is never looked at.
             let used = (batch.context_len[seq] as usize).div_ceil(self.block_size);
-            let table = &mut out[layout.tables + seq * shape.width..][..used];
-            copy(&batch.block_table(seq)[..used], table);
+            copy(&batch.block_table(seq)[..used], &mut tables[start..][..used]);
+            starts[batch.rows_of(seq)].fill(start as i32);
+            start += used;
         }
-        self.write_singles(batch, layout, out, passes);
-        self.write_tiles(batch, layout, &mut out[layout.tiles..]);
-        write_wanted(&batch.rows, layout, out);
+        layout.tables + start
     }
 
     fn write_singles(
@@ -241,22 +237,24 @@ impl Planner {
     }
 
     fn write_tiles(&self, batch: &StepBatch, layout: &Layout, out: &mut [i32]) {
-        let (tiles, _) = out[..layout.shape.tiles * 4].as_chunks_mut::<4>();
+        let (before, rest) = out.split_at_mut(layout.tiles);
+        let starts = &before[layout.table_starts..];
+        let (tiles, _) = rest[..layout.shape.tiles * 4].as_chunks_mut::<4>();
         let mut tiles = tiles.iter_mut();
         for seq in (0..batch.num_seqs()).filter(|&seq| !Self::is_single(batch, seq)) {
             let rows = batch.rows_of(seq);
             for row in rows.clone().step_by(self.tile_tokens()) {
                 let tokens = self.tile_tokens().min(rows.end - row);
-                let tile = [seq as i32, row as i32, tokens as i32, batch.positions[row] as i32];
+                let tile = [starts[row], row as i32, tokens as i32, batch.positions[row] as i32];
                 *tiles.next().expect("the shape has room for every tile") = tile;
             }
         }
     }
 }
 
-/// Segments of a context, as a power of two.
+/// Segments of a context.
 pub(super) fn segments_of(context: usize) -> usize {
-    context.div_ceil(SEGMENT).next_power_of_two()
+    context.div_ceil(SEGMENT)
 }
 
 fn write_wanted(rows: &[SampleRow], layout: &Layout, out: &mut [i32]) {

@@ -2,7 +2,7 @@
 //!
 //! `submit` writes the step's description to pinned memory and asks the device for everything that
 //! can be asked for; `collect` waits and hands out what came. Steps of single tokens are padded to
-//! a bucket and replayed as a CUDA graph, which is captured the first time a bucket is met.
+//! a bucket and replayed as a CUDA graph, which is captured at start.
 //!
 //! A row's bits depend on its own sequence alone, in either form: see the fixed orders there.
 
@@ -93,6 +93,7 @@ impl CudaBackend {
             released: Parts::default(),
         };
         backend.load(weights)?;
+        backend.steps.capture(&backend.forward)?;
         Ok(backend)
     }
 
@@ -231,6 +232,10 @@ impl Backend for CudaBackend {
             let (dims, limits) = (&self.forward.dims, &self.limits);
             self.forward.kv = self.memory.restore_kv(dims, limits).map_err(failed)?;
             self.released.kv_cache = false;
+        }
+        // Steps come when everything is back.
+        if self.released == Parts::default() {
+            self.steps.capture(&self.forward).map_err(failed)?;
         }
         Ok(())
     }

@@ -75,14 +75,18 @@ impl Default for Choices {
 impl CudaBackend {
     /// Runs the next steps so. Every step must have been collected.
     ///
+    /// # Errors
+    /// A failure of the device.
+    ///
     /// # Panics
     /// When there is no such tiled product.
-    pub fn choose(&mut self, choices: Choices) {
+    pub fn choose(&mut self, choices: Choices) -> Result<(), BackendError> {
         let Choices { graphs, early, tile, stages } = choices;
         assert!(tile.is_none_or(|tile| tile < Choices::TILES), "{tile:?}");
-        self.steps.choose(graphs, early);
         self.forward.kernels.products.tile = tile;
         self.forward.attention.set_stages(stages);
+        self.gpu.device().bind().map_err(failed)?;
+        self.steps.choose(&self.forward, graphs, early).map_err(failed)
     }
 
     /// Runs one phase of a step of `batch` in every layer in turn, `rounds` times, as a graph, and

@@ -3,7 +3,7 @@
 use super::driver::{Device, Event, Failure, Pinned, Stream};
 use super::forward::Forward;
 use super::graphs::Graphs;
-use super::input::{Layout, Parts, Planner, Shape};
+use super::input::{Layout, Parts, Planner, Shape, segments_of};
 use super::probe::Phase;
 use super::report::{self, REPORT_LEN};
 use super::workspace::Workspace;
@@ -84,11 +84,11 @@ impl Slot {
         })
     }
 
-    /// The step begins: asks for the copy of its description, which is laid out by `layout`.
-    fn send(&self, stream: &Stream, layout: &Layout, forward: &Forward) -> Result<(), Failure> {
+    /// The step begins: asks for the copy of its description of `len` integers.
+    fn send(&self, stream: &Stream, len: usize, forward: &Forward) -> Result<(), Failure> {
         self.begin.record(stream)?;
         // SAFETY: the slot is not written again before the step was waited for.
-        unsafe { stream.upload(&self.input, layout.len(), forward.work.input) }
+        unsafe { stream.upload(&self.input, len, forward.work.input) }
     }
 
     /// Asks for what is told of wanted rows `group`, whose tokens were asked for last, notes the
@@ -130,7 +130,7 @@ impl Steps {
         Ok(Self {
             planner: Planner {
                 block_size: limits.block_size,
-                blocks: limits.max_blocks_per_seq,
+                longest: segments_of(limits.max_blocks_per_seq * limits.block_size),
                 group: dims.heads / dims.kv_heads,
                 segments: work.segments,
                 buckets: buckets(graph_sizes, work.logit_rows),
@@ -155,23 +155,16 @@ impl Steps {
         let slot = &mut self.slots[self.next];
         slot.wants.clear();
         slot.wants.extend(batch.rows.iter().map(Want::of));
-        let (shape, padded, layout) = self.describe(batch);
+        let (shape, padded, layout, len) = self.describe(batch);
         let (slot, stream) = (&mut self.slots[self.next], &self.stream);
         let parts = layout.parts(forward.work.input);
-        let wanted = 0..shape.wanted.min(self.logit_rows);
-        let run = || {
-            forward.layers(stream, &shape, &parts, &self.passes)?;
-            forward.head(stream, &parts, wanted.clone())
-        };
-        // Before the step's time begins: the device has nothing to do meanwhile.
-        let graph = if padded { self.graphs.of(stream, shape, run)? } else { None };
-        slot.send(stream, &layout, forward)?;
+        slot.send(stream, len, forward)?;
         if !batch.feed.is_empty() {
             forward.feed(stream, batch.num_tokens(), &parts)?;
         }
-        match graph {
+        match self.graphs.of(shape.rows).filter(|_| padded) {
             Some(graph) => stream.replay(graph)?,
-            None => run()?,
+            None => forward.step(stream, &shape, &parts, &self.passes)?,
         }
         slot.parts = Some(parts);
         let first = 0..batch.rows.len().min(self.logit_rows);
@@ -183,25 +176,39 @@ impl Steps {
     }
 
     /// Writes `batch` for the device into the next slot. Gives its shape, whether it is padded to a
-    /// bucket, and where its parts are.
-    fn describe(&mut self, batch: &StepBatch) -> (Shape, bool, Layout) {
+    /// bucket, where its parts are, and how many integers they are.
+    fn describe(&mut self, batch: &StepBatch) -> (Shape, bool, Layout, usize) {
         let (shape, padded) = self.planner.shape(batch);
         let layout = Layout::new(shape);
         let slot = &mut self.slots[self.next];
-        self.planner.write(batch, &layout, &mut slot.input, &mut self.passes);
-        (shape, padded, layout)
+        let len = self.planner.write(batch, &layout, &mut slot.input, &mut self.passes);
+        (shape, padded, layout, len)
     }
 
-    /// The next steps are captured anew.
+    /// Captures graphs for all steps that have one; when memory has moved, anew.
+    pub fn capture(&mut self, forward: &Forward) -> Result<(), Failure> {
+        let (planner, stream) = (&self.planner, &self.stream);
+        if !planner.pads || planner.buckets.is_empty() {
+            return Ok(());
+        }
+        self.graphs.capture(stream, &planner.buckets, |rows| {
+            let shape = planner.padded(rows);
+            let parts = Layout::new(shape).parts(forward.work.input);
+            forward.step(stream, &shape, &parts, std::slice::from_ref(&(0..rows)))
+        })
+    }
+
+    /// There are no graphs until they are captured again.
     pub fn forget_graphs(&mut self) {
         self.graphs.clear();
     }
 
     /// Whether there are graphs at all, and whether kernels start early.
-    pub fn choose(&mut self, graphs: bool, early: bool) {
+    pub fn choose(&mut self, forward: &Forward, graphs: bool, early: bool) -> Result<(), Failure> {
         self.forget_graphs();
         self.planner.pads = graphs;
         self.stream.early = early;
+        self.capture(forward)
     }
 
     /// Runs one phase of a step of `batch` in every layer in turn, `rounds` times, as a graph of
@@ -214,11 +221,11 @@ impl Steps {
         rounds: usize,
     ) -> Result<Duration, Failure> {
         assert!(self.under_way == 0, "a probe stands alone");
-        let (shape, _, layout) = self.describe(batch);
+        let (shape, _, layout, len) = self.describe(batch);
         let parts = layout.parts(forward.work.input);
         let (stream, passes, layers) = (&self.stream, &self.passes, forward.dims.layers);
         let slot = &self.slots[self.next];
-        slot.send(stream, &layout, forward)?;
+        slot.send(stream, len, forward)?;
         // A kernel's code may only come to the device when it is launched first.
         forward.phase(phase, 0, stream, &shape, &parts, passes)?;
         let graph = stream.capture(|| {

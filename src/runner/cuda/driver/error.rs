@@ -31,6 +31,17 @@ impl Failure {
         self.code == CUresult::CUDA_ERROR_NOT_FOUND
     }
 
+    /// Whether it says nothing of the device but that a graph cannot be had: there is no memory for
+    /// it, or the driver does not capture what was asked for.
+    pub fn is_about_graphs(&self) -> bool {
+        use CUresult as Code;
+        let about_capture = Code::CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED as u32
+            ..=Code::CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD as u32;
+        self.is_out_of_memory()
+            || about_capture.contains(&(self.code as u32))
+            || matches!(self.code, Code::CUDA_ERROR_NOT_SUPPORTED | Code::CUDA_ERROR_INVALID_HANDLE)
+    }
+
     /// Whether there was no memory on the device.
     pub fn is_out_of_memory(&self) -> bool {
         self.code == CUresult::CUDA_ERROR_OUT_OF_MEMORY

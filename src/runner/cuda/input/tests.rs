@@ -52,11 +52,12 @@ fn batch(parts: &[Part]) -> StepBatch {
 
 fn planner() -> impl Strategy<Value = Planner> {
     // At least what one sequence of full length needs.
-    let segments = (WIDTH * BLOCK / SEGMENT)..200;
+    let longest = WIDTH * BLOCK / SEGMENT;
+    let segments = longest..200;
     let buckets = prop_oneof![Just(vec![]), Just(vec![1, 2, 4, 8, 16, 24])];
-    (segments, 1..=16usize, buckets).prop_map(|(segments, group, buckets)| Planner {
+    (segments, 1..=16usize, buckets).prop_map(move |(segments, group, buckets)| Planner {
         block_size: BLOCK,
-        blocks: WIDTH,
+        longest,
         group,
         segments,
         buckets,
@@ -66,6 +67,7 @@ fn planner() -> impl Strategy<Value = Planner> {
 
 /// What a batch becomes: its shape, whether it is padded, the layout, the integers, the passes.
 struct Written {
+    len: usize,
     shape: Shape,
     padded: bool,
     layout: Layout,
@@ -79,10 +81,10 @@ impl Written {
         let layout = Layout::new(shape);
         // What an earlier step has left there.
         let mut out = vec![77; Layout::longest(&LIMITS)];
-        assert!(layout.len() <= out.len());
         let mut passes = vec![0..1; 3];
-        planner.write(batch, &layout, &mut out, &mut passes);
-        Self { shape, padded, layout, out, passes }
+        let len = planner.write(batch, &layout, &mut out, &mut passes);
+        assert!(out[len..].iter().all(|&left| left == 77), "written beyond its end");
+        Self { len, shape, padded, layout, out, passes }
     }
 
     fn at(&self, start: usize, len: usize) -> &[i32] {
@@ -99,18 +101,20 @@ impl Written {
         for &row in self.at(self.layout.singles, self.shape.singles) {
             if row >= 0 {
                 seen[row as usize] += 1;
-                let seq = self.at(self.layout.seqs, self.rows())[row as usize] as usize;
-                let segments = (batch.context_len[seq] as usize).div_ceil(SEGMENT);
+                let context = batch.positions[row as usize] as usize + 1;
+                let segments = context.div_ceil(SEGMENT);
                 assert!(segments <= self.shape.segments, "{segments} of {:?}", self.shape);
             }
         }
         for tile in self.at(self.layout.tiles, self.shape.tiles * 4).chunks(4) {
-            let [seq, first, tokens, position] = [0, 1, 2, 3].map(|i| tile[i] as usize);
+            let [start, first, tokens, position] = [0, 1, 2, 3].map(|i| tile[i] as usize);
+            assert_eq!(self.at(self.layout.table_starts, self.rows())[first] as usize, start);
             assert!(tokens > 0 && tokens * planner.group <= TILE_ROWS.max(planner.group));
             assert_eq!(batch.positions[first] as usize, position);
             seen[first..][..tokens].iter_mut().for_each(|times| *times += 1);
-            let rows = batch.rows_of(seq);
-            assert!(rows.start <= first && first + tokens <= rows.end, "{tile:?} of {rows:?}");
+            let mut rows = (0..batch.num_seqs()).map(|seq| batch.rows_of(seq));
+            let rows = rows.find(|rows| rows.contains(&first)).expect("a sequence");
+            assert!(first + tokens <= rows.end, "{tile:?} of {rows:?}");
         }
         assert!(seen.iter().all(|&times| times == 1), "{seen:?}");
     }
@@ -136,10 +140,12 @@ impl Written {
         assert_eq!(positions, [as_ints(&batch.positions), padding].concat());
         assert!(self.at(self.layout.feed, rows).iter().all(|&from| from == NONE));
         for seq in 0..batch.num_seqs() {
-            let seqs = &self.at(self.layout.seqs, rows)[batch.rows_of(seq)];
-            assert!(seqs.iter().all(|&of| of == seq as i32));
+            let starts = &self.at(self.layout.table_starts, rows)[batch.rows_of(seq)];
+            assert!(starts.iter().all(|start| *start == starts[0]));
             let used = (batch.context_len[seq] as usize).div_ceil(BLOCK);
-            let table = self.at(self.layout.tables + seq * self.shape.width, used);
+            let start = self.layout.tables + starts[0] as usize;
+            assert!(start + used <= self.len, "a table beyond what is copied");
+            let table = self.at(start, used);
             assert_eq!(table, as_ints(&batch.block_table(seq)[..used]));
         }
     }
@@ -181,30 +187,30 @@ proptest! {
         let batch = batch(&parts);
         let (shape, padded) = planner.shape(&batch);
         let bucket = planner.buckets.iter().find(|&&bucket| bucket >= parts.len());
-        let fits = bucket.is_some_and(|bucket| bucket * shape.segments <= planner.segments);
+        let longest = contexts.iter().map(|&(start, _)| segments_of(start + 1)).max().unwrap();
+        let fits = bucket.is_some_and(|bucket| bucket * longest <= planner.segments);
         prop_assert_eq!(padded, fits);
         let rows = if fits { *bucket.unwrap() } else { parts.len() };
-        let Shape { seqs, singles, tiles, wanted, width, .. } = shape;
-        prop_assert_eq!((shape.rows, seqs, singles, tiles, wanted), (rows, rows, rows, 0, rows));
-        prop_assert!(shape.segments.is_power_of_two());
-        // One of them tells the other: no graph is there for the width alone.
-        prop_assert_eq!(width, (shape.segments * SEGMENT / BLOCK).min(WIDTH));
+        let Shape { singles, tiles, wanted, segments, .. } = shape;
+        prop_assert_eq!((shape.rows, singles, tiles, wanted), (rows, rows, 0, rows));
+        prop_assert!(longest <= segments && (fits || segments == longest));
+        // The bucket alone tells the shape: a graph is captured before anybody knows the lengths.
+        prop_assert!(!fits || shape == planner.padded(rows));
     }
 
     #[test]
     fn parts_lie_apart(
-        sizes in (1..400usize, 1..24usize, 0..24usize, 0..50usize, 0..400usize),
-        width in 1..WIDTH,
+        sizes in (1..400usize, 0..24usize, 0..50usize, 0..400usize),
     ) {
-        let (rows, seqs, singles, tiles, wanted) = sizes;
-        let shape = Shape { rows, seqs, singles, segments: 1, tiles, wanted, width };
-        let layout = Layout::new(shape);
-        let input = Plan::new().take(layout.len());
+        let (rows, singles, tiles, wanted) = sizes;
+        let layout = Layout::new(Shape { rows, singles, segments: 1, tiles, wanted });
+        let len = Layout::longest(&LIMITS);
+        let input = Plan::new().take(len);
         let parts = layout.parts(input);
         let all = [
             parts.tokens,
             parts.positions,
-            parts.seqs,
+            parts.table_starts,
             parts.feed,
             parts.singles,
             parts.tiles,
@@ -218,8 +224,8 @@ proptest! {
             prop_assert!(part.at >= end && part.at % 16 == 0, "{part:?} begins before {end}");
             end = part.at + part.bytes() as u64;
         }
-        prop_assert!(end <= 4 * layout.len() as u64);
-        prop_assert!(layout.len() <= Layout::longest(&LIMITS));
+        prop_assert!(end <= 4 * len as u64);
+        prop_assert!(parts.tables.len >= LIMITS.max_seqs * WIDTH, "room for all tables");
     }
 }
 
@@ -227,7 +233,7 @@ proptest! {
 fn a_row_that_is_unlike_the_others_makes_no_graph() {
     let planner = Planner {
         block_size: BLOCK,
-        blocks: WIDTH,
+        longest: WIDTH * BLOCK / SEGMENT,
         group: 2,
         segments: 64,
         buckets: vec![1, 4, 24],
@@ -268,7 +274,7 @@ fn a_draw_is_eight_integers() {
 fn fed_rows_name_the_row_that_feeds_them() {
     let planner = Planner {
         block_size: BLOCK,
-        blocks: WIDTH,
+        longest: WIDTH * BLOCK / SEGMENT,
         group: 2,
         segments: 64,
         buckets: vec![4],
