@@ -16,6 +16,17 @@ pub fn on_gpu() -> bool {
     std::env::var_os("GLASSBOX_TEST_GPU").is_some_and(|value| value == "1")
 }
 
+/// Set: the emulated device does everything in the call that asks for it.
+pub const AT_ONCE: &str = "GLASSBOX_TEST_AT_ONCE";
+
+/// `words`, and that the emulated device is as late as it may be.
+pub fn late(words: &str) -> String {
+    if std::env::var_os(AT_ONCE).is_some() {
+        return words.to_owned();
+    }
+    ["deferred", words].join(",")
+}
+
 /// The library whose device is the emulator; built once, and loaded in place of the driver's.
 pub fn library() -> &'static (PathBuf, libloading::Library) {
     static LIBRARY: OnceLock<(PathBuf, libloading::Library)> = OnceLock::new();
@@ -24,7 +35,9 @@ pub fn library() -> &'static (PathBuf, libloading::Library) {
         let path = emulator::build(&kernels, &[]);
         // SAFETY: our own library; what it does when it is loaded asks nothing of us.
         let library = unsafe { libloading::Library::new(&path) };
-        (path, library.expect("the library that was built"))
+        let library = library.expect("the library that was built");
+        set(&library, "");
+        (path, library)
     })
 }
 
@@ -39,12 +52,16 @@ pub fn images() -> &'static Path {
     })
 }
 
-/// Makes the emulated device do what GLASSBOX_FAKE_CUDA would make it do.
+/// Makes the emulated device do what GLASSBOX_FAKE_CUDA would make it do, late.
 pub fn configure(words: &str) {
-    let words = CString::new(words).expect("no zeros");
+    set(&library().1, words);
+}
+
+fn set(library: &libloading::Library, words: &str) {
+    let words = CString::new(late(words)).expect("no zeros");
     // SAFETY: the function has this type in kernels/emu/driver/control.cc.
     unsafe {
-        let set = library().1.get::<unsafe extern "C" fn(*const i8)>("gb_fake_configure");
+        let set = library.get::<unsafe extern "C" fn(*const i8)>("gb_fake_configure");
         set.expect("the driver's function")(words.as_ptr().cast());
     }
 }

@@ -1,6 +1,8 @@
 //! The CUDA backend, whole: on a `libcuda.so` whose device is the emulator of `kernels/emu`, or
-//! with GLASSBOX_TEST_GPU=1 and the feature `cuda` on a GPU.
+//! with GLASSBOX_TEST_GPU=1 and the feature `cuda` on a GPU. The emulated device is as late as a
+//! device may be: what nobody waits for is not done.
 
+mod at_once;
 mod copies;
 #[path = "../cpu_support/mod.rs"]
 mod cpu_support;

@@ -4,7 +4,7 @@
 #[allow(dead_code)] // Made for another test crate.
 pub mod support;
 
-use crate::gpu::{images, library, on_gpu};
+use crate::gpu::{images, late, library, on_gpu};
 use serde_json::{Value, json};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -31,11 +31,11 @@ fn serve(args: &[&str], words: &str) -> Command {
     command
 }
 
-/// Gives a command the device, which does as `words` say.
+/// Gives a command the device, which does as `words` say, late.
 pub fn emulate(command: &mut Command, words: &str) {
     if !on_gpu() {
         command.env("LD_LIBRARY_PATH", folder());
-        command.env("GLASSBOX_KERNELS", images()).env("GLASSBOX_FAKE_CUDA", words);
+        command.env("GLASSBOX_KERNELS", images()).env("GLASSBOX_FAKE_CUDA", late(words));
     }
 }
 

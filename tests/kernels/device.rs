@@ -181,6 +181,7 @@ impl Device {
         let buffer = self.empty(values.len());
         // SAFETY: as many values as the buffer was made for.
         unsafe { result::memcpy_htod_sync(buffer.address, values) }.expect("a copy");
+        arrived();
         buffer
     }
 
@@ -189,6 +190,7 @@ impl Device {
         let buffer = self.empty::<T>(len);
         // SAFETY: the buffer's own bytes.
         unsafe { result::memset_d8_sync(buffer.address, 0, len * size_of::<T>()) }.expect("zeros");
+        arrived();
         buffer
     }
 
@@ -234,6 +236,11 @@ impl Device {
         let found = self.modules.iter().find_map(|module| find(*module).ok());
         found.unwrap_or_else(|| panic!("no kernel {kernel}"))
     }
+}
+
+/// What fills memory may come back before it is there, and streams of a test do not wait for it.
+fn arrived() {
+    result::ctx::synchronize().expect("a device that works");
 }
 
 /// More than 48 KiB must be asked for.

@@ -47,6 +47,43 @@ fn more_shared_memory_must_be_asked_for() {
     assert_eq!(code(refused), CUresult::CUDA_ERROR_INVALID_VALUE);
 }
 
+/// Run in a process of its own, whose device has so many bytes for a block.
+#[test]
+fn a_block_has_the_bytes_of_the_environment() {
+    let Ok(bytes) = std::env::var("GLASSBOX_TEST_SHARED") else { return };
+    let bytes: i32 = bytes.parse().expect("a number");
+    let device = Device::open();
+    use sys::CUdevice_attribute_enum::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN as MOST;
+    use sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as DYNAMIC;
+    let function = device.function("gb_widen");
+    // SAFETY: the first device and a function that is loaded.
+    unsafe {
+        let most = result::device::get_attribute(0, MOST);
+        assert_eq!(most, Ok(bytes));
+        let more = result::function::set_function_attribute(function, DYNAMIC, bytes + 1);
+        assert_eq!(code(more), CUresult::CUDA_ERROR_INVALID_VALUE);
+    }
+    let out = device.zeros::<f32>(4);
+    let shape = Shape { shared: bytes as u32, ..Shape::line(1, 32) };
+    assert_eq!(device.try_launch("gb_widen", shape, args![&out, &out, 0_i32]), Ok(()));
+}
+
+#[test]
+fn a_block_has_the_shared_memory_of_its_device() {
+    if on_gpu() {
+        return;
+    }
+    let of = [("8.0", 163), ("8.6", 99), ("8.9", 99), ("9.0", 227), ("10.0", 227), ("12.0", 99)];
+    for (capability, kib) in of {
+        let words = format!("capability={capability}");
+        let bytes = (kib << 10).to_string();
+        let environment = [("GLASSBOX_TEST_SHARED", &*bytes), ("GLASSBOX_FAKE_CUDA", &*words)];
+        let output = run_test("driver::a_block_has_the_bytes_of_the_environment", &environment);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{capability}: {said}");
+    }
+}
+
 #[test]
 fn memory_and_functions_that_are_not_there() {
     let device = Device::open();
@@ -101,7 +138,7 @@ fn what_is_recorded_runs_when_it_is_launched() {
             let mut want = [1.0; 32];
             want[31] = 0.0;
             assert_same(&device.download(&out), &want, "after a launch");
-            result::memset_d8_sync(out.address, 0, 128).expect("zeros");
+            result::memset_d8_async(out.address, 0, 128, stream).expect("zeros");
         }
         result::graph::exec_destroy(exec).expect("a graph that goes");
         result::stream::destroy(stream).expect("a stream that goes");

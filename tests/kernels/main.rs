@@ -9,6 +9,7 @@ mod embed;
 mod emulator;
 mod gemm;
 mod heads;
+mod late;
 #[path = "../../kernels/loads/ptx.rs"]
 mod loads;
 mod logprobs;

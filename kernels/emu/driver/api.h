@@ -10,6 +10,7 @@ namespace gbemu {
 struct Stream;
 struct Event;
 struct Graph;
+struct Executable;
 struct Module;
 struct Function;
 }  // namespace gbemu
@@ -20,7 +21,7 @@ using CUcontext = void*;
 using CUstream = gbemu::Stream*;
 using CUevent = gbemu::Event*;
 using CUgraph = gbemu::Graph*;
-using CUgraphExec = gbemu::Graph*;
+using CUgraphExec = gbemu::Executable*;
 using CUmodule = gbemu::Module*;
 using CUfunction = gbemu::Function*;
 
@@ -37,6 +38,7 @@ enum CUresult : int {
     CUDA_ERROR_ECC_UNCORRECTABLE = 214,
     CUDA_ERROR_INVALID_HANDLE = 400,
     CUDA_ERROR_NOT_FOUND = 500,
+    CUDA_ERROR_NOT_READY = 600,
     CUDA_ERROR_ILLEGAL_ADDRESS = 700,
     CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES = 701,
     CUDA_ERROR_LAUNCH_TIMEOUT = 702,
@@ -81,6 +83,12 @@ CUresult enter_host(const char* function);
 
 // Fails the device, for good, as an illegal address does.
 CUresult device_failed(CUresult result, const char* why);
+
+// How the device has failed, if it has.
+CUresult device_state();
+
+// What a call says that has waited for the device.
+CUresult after_waiting();
 
 // Whether this thread records a stream: what waits for the device must not be called then.
 bool thread_captures();

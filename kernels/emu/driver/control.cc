@@ -4,6 +4,7 @@
 //   driver=12040              the version of the driver
 //   capability=8.0            of the device
 //   memory=1073741824         its bytes
+//   deferred                  work is done when somebody waits for it, and not before
 //   fail=cuLaunchKernelEx:57:700   the 57th call from now on returns 700
 //   hang=cuMemFree:1          the first call from now on does not return
 //   strict_end                the process is aborted if it runs exit handlers while device memory
@@ -17,6 +18,8 @@
 
 #include <mutex>
 #include <string>
+
+#include "queue.h"
 
 namespace gbemu {
 
@@ -84,6 +87,8 @@ struct Control {
             settings.memory = strtoull(value.c_str(), nullptr, 10);
         } else if (name == "capability") {
             sscanf(value.c_str(), "%d.%d", &settings.major, &settings.minor);
+        } else if (name == "deferred") {
+            settings.deferred = true;
         } else if (name == "fail") {
             failing.configure(value);
             injected = static_cast<CUresult>(atoi(value.c_str() + value.rfind(':') + 1));
@@ -150,6 +155,12 @@ void end_strictly() {
 
 }  // namespace
 
+// CUDA's table of compute capabilities. Consumer devices have less.
+unsigned Settings::block_shared() const {
+    const bool consumer = major == 12 || (major == 8 && (minor == 6 || minor == 9));
+    return consumer ? 99 << 10 : major == 8 ? 163 << 10 : 227 << 10;
+}
+
 Settings settings() {
     std::lock_guard<std::mutex> guard(control().lock);
     return control().settings;
@@ -168,6 +179,16 @@ CUresult enter(const char* function) {
     return control().inject(function, guard);
 }
 
+CUresult device_state() {
+    std::lock_guard<std::mutex> guard(control().lock);
+    return control().failed;
+}
+
+CUresult after_waiting() {
+    GB_RETURN_IF_FAILED(device_state());
+    return check_guards();
+}
+
 CUresult device_failed(CUresult result, const char* why) {
     std::lock_guard<std::mutex> guard(control().lock);
     fprintf(stderr, "fake CUDA: %s\n", why);
@@ -177,8 +198,12 @@ CUresult device_failed(CUresult result, const char* why) {
 
 }  // namespace gbemu
 
-// Back to a device that works, of these settings. Allocations stay.
+// Back to a device that works, of these settings. Allocations stay; what a failed device was asked
+// for is never done.
 GB_API void gb_fake_configure(const char* words) {
+    if (gbemu::device_state() != CUDA_SUCCESS) {
+        gbemu::run_all();
+    }
     std::lock_guard<std::mutex> guard(gbemu::control().lock);
     gbemu::control().configure(words);
 }
@@ -206,6 +231,7 @@ const Name NAMES[] = {
      "uncorrectable ECC error encountered"},
     {CUDA_ERROR_INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
     {CUDA_ERROR_NOT_FOUND, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
+    {CUDA_ERROR_NOT_READY, "CUDA_ERROR_NOT_READY", "device not ready"},
     {CUDA_ERROR_ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS",
      "an illegal memory access was encountered"},
     {CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES",

@@ -10,6 +10,13 @@ struct Settings {
     int major = 9;
     int minor = 0;
     unsigned long long memory = 4ull << 30;
+    bool deferred = false;
+
+    // Bytes of shared memory that a block may have, if it asks, and that a multiprocessor has.
+    unsigned block_shared() const;
+    unsigned processor_shared() const { return block_shared() + (1 << 10); }
+
+    unsigned processor_threads() const { return block_shared() == 99 << 10 ? 1536 : 2048; }
 };
 
 Settings settings();

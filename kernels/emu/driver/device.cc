@@ -5,6 +5,7 @@
 #include <atomic>
 
 #include "control.h"
+#include "queue.h"
 
 namespace {
 
@@ -52,7 +53,7 @@ int attribute(int number) {
         case 38:  // L2_CACHE_SIZE
             return 50 << 20;
         case 39:  // MAX_THREADS_PER_MULTIPROCESSOR
-            return 2048;
+            return static_cast<int>(settings.processor_threads());
         case 41:  // UNIFIED_ADDRESSING
         case 78:  // STREAM_PRIORITIES_SUPPORTED
         case 115:  // MEMORY_POOLS_SUPPORTED
@@ -62,9 +63,9 @@ int attribute(int number) {
         case 76:
             return settings.minor;
         case 81:  // MAX_SHARED_MEMORY_PER_MULTIPROCESSOR
-            return 228 << 10;
+            return static_cast<int>(settings.processor_shared());
         case 97:  // MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
-            return 227 << 10;
+            return static_cast<int>(settings.block_shared());
         default:
             return 0;
     }
@@ -195,5 +196,6 @@ GB_API CUresult cuCtxGetStreamPriorityRange(int* least, int* greatest) {
 
 GB_API CUresult cuCtxSynchronize() {
     GB_ENTER_WAITING();
-    return gbemu::check_guards();
+    gbemu::run_all();
+    return gbemu::after_waiting();
 }

@@ -1,12 +1,18 @@
-// Graphs: what was recorded, run again. An executable graph is a copy.
+// Graphs: what was recorded, run again. An executable graph is a copy, which work under way keeps.
 #include "control.h"
 #include "stream.h"
 
-CUresult gbemu::run(const Graph& graph) {
-    for (const Work& work : graph.nodes) {
-        GB_RETURN_IF_FAILED(work());
+struct gbemu::Executable {
+    std::shared_ptr<const Graph> graph;
+};
+
+static void run(const gbemu::Graph& graph) {
+    for (const gbemu::Work& work : graph.nodes) {
+        if (gbemu::device_state() != CUDA_SUCCESS) {
+            return;
+        }
+        work();
     }
-    return CUDA_SUCCESS;
 }
 
 GB_API CUresult cuGraphCreate(CUgraph* graph, unsigned) {
@@ -27,7 +33,7 @@ GB_API CUresult cuGraphGetNodes(CUgraph graph, void** nodes, size_t* count) {
 
 GB_API CUresult cuGraphInstantiateWithFlags(CUgraphExec* exec, CUgraph graph, unsigned long long) {
     GB_ENTER();
-    *exec = new gbemu::Graph(*graph);
+    *exec = new gbemu::Executable{std::make_shared<gbemu::Graph>(*graph)};
     return CUDA_SUCCESS;
 }
 
@@ -38,11 +44,8 @@ GB_API CUresult cuGraphUpload(CUgraphExec, CUstream) {
 
 GB_API CUresult cuGraphLaunch(CUgraphExec exec, CUstream stream) {
     GB_ENTER();
-    if (!gbemu::is_capturing(stream)) {
-        return gbemu::run(*exec);
-    }
-    const gbemu::Graph copy = *exec;
-    return gbemu::enqueue(stream, [copy] { return gbemu::run(copy); });
+    const std::shared_ptr<const gbemu::Graph> graph = exec->graph;
+    return gbemu::enqueue(stream, [graph] { run(*graph); });
 }
 
 GB_API CUresult cuGraphDestroy(CUgraph graph) {

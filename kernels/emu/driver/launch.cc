@@ -30,7 +30,6 @@ enum : int {
     FUNCTION_CARVEOUT = 9,
 };
 constexpr unsigned PLAIN_SHARED = 48 << 10;
-constexpr unsigned MOST_SHARED = 227 << 10;
 
 const Kernel* find_kernel(const char* name) {
     for (const Kernel* kernel = kernels; kernel != nullptr; kernel = kernel->next) {
@@ -81,7 +80,8 @@ bool possible(const Function& function, const CUlaunchConfig& config) {
     return threads != 0 && config.blockDimX <= 1024 && config.blockDimY <= 1024 &&
            config.blockDimZ <= 64 && threads <= 1024 && blocks != 0 &&
            config.gridDimX <= 0x7fffffffu && config.gridDimY <= 65535 &&
-           config.gridDimZ <= 65535 && config.sharedMemBytes <= function.max_dynamic;
+           config.gridDimZ <= 65535 && config.sharedMemBytes <= function.max_dynamic &&
+           config.sharedMemBytes <= settings().block_shared();
 }
 
 CUresult check_attributes(const CUlaunchConfig& config) {
@@ -95,7 +95,7 @@ CUresult check_attributes(const CUlaunchConfig& config) {
     return CUDA_SUCCESS;
 }
 
-CUresult run_kernel(const Kernel& kernel, const CUlaunchConfig& config, Arguments& arguments) {
+void run_kernel(const Kernel& kernel, const CUlaunchConfig& config, Arguments& arguments) {
     const dim3 grid(config.gridDimX, config.gridDimY, config.gridDimZ);
     const dim3 block(config.blockDimX, config.blockDimY, config.blockDimZ);
     const char* failure =
@@ -103,10 +103,9 @@ CUresult run_kernel(const Kernel& kernel, const CUlaunchConfig& config, Argument
     if (failure != nullptr) {
         const bool stuck = strncmp(failure, "DEADLOCK", 8) == 0;
         const std::string text = std::string(kernel.name) + ": " + failure;
-        // Of a failure on the device the next call hears.
+        // Of a failure on the device the next call hears, or the one that waits for it.
         device_failed(stuck ? CUDA_ERROR_LAUNCH_TIMEOUT : CUDA_ERROR_LAUNCH_FAILED, text.c_str());
     }
-    return CUDA_SUCCESS;
 }
 
 CUresult launch_function(const CUlaunchConfig& config, CUfunction function, void** arguments,
@@ -123,7 +122,7 @@ CUresult launch_function(const CUlaunchConfig& config, CUfunction function, void
     CUlaunchConfig alone = config;
     alone.attrs = nullptr;
     return enqueue(config.hStream, [&kernel, alone, copies]() mutable {
-        return run_kernel(kernel, alone, copies);
+        run_kernel(kernel, alone, copies);
     });
 }
 
@@ -166,7 +165,7 @@ GB_API CUresult cuFuncSetAttribute(CUfunction function, int attribute, int value
         return CUDA_SUCCESS;
     }
     if (attribute != gbemu::FUNCTION_MAX_DYNAMIC || value < 0 ||
-        static_cast<unsigned>(value) > gbemu::MOST_SHARED) {
+        static_cast<unsigned>(value) > gbemu::settings().block_shared()) {
         return CUDA_ERROR_INVALID_VALUE;
     }
     function->max_dynamic = static_cast<unsigned>(value);
@@ -201,8 +200,10 @@ GB_API CUresult cuFuncGetAttribute(int* value, int attribute, CUfunction functio
 GB_API CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunction, int threads,
                                                             size_t dynamic_bytes) {
     GB_ENTER();
-    const int by_threads = 2048 / (threads < 64 ? 64 : threads);
-    const int by_memory = static_cast<int>((228 << 10) / (dynamic_bytes + 1024));
+    const gbemu::Settings settings = gbemu::settings();
+    const int most = static_cast<int>(settings.processor_threads());
+    const int by_threads = most / (threads < 64 ? 64 : threads);
+    const int by_memory = static_cast<int>(settings.processor_shared() / (dynamic_bytes + 1024));
     *blocks = by_threads < by_memory ? by_threads : by_memory;
     return CUDA_SUCCESS;
 }

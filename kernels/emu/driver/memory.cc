@@ -1,5 +1,6 @@
 // Device memory is the host's, between guards of poison: what lies beyond an allocation is looked
-// at when it is freed and whenever somebody waits for the device. Fresh memory is poison too.
+// at when it is freed and whenever somebody waits for the device. Fresh memory is poison too, as is
+// memory of the host that a later copy will fill.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,8 @@ constexpr size_t POISONED = 64 << 20;
 
 std::mutex lock;
 std::map<CUdeviceptr, size_t> device_memory;  // bytes
-std::map<CUdeviceptr, size_t> host_memory;
+std::map<CUdeviceptr, size_t> host_memory;  // that is pinned
+std::multimap<CUdeviceptr, size_t> to_be_read;  // of the host, by copies to the device
 size_t in_use;
 
 unsigned char* at(CUdeviceptr address) {
@@ -101,10 +103,61 @@ CUresult check_device_range(CUdeviceptr address, size_t bytes) {
 }
 
 CUresult copy(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream) {
+    return gbemu::enqueue(stream, [=] { memmove(at(to), at(from), bytes); });
+}
+
+bool is_pinned(CUdeviceptr host, size_t bytes) {
+    std::lock_guard<std::mutex> guard(lock);
+    return holds(host_memory, host, bytes);
+}
+
+bool is_late(CUstream stream) {
+    return gbemu::settings().deferred && !gbemu::is_capturing(stream);
+}
+
+// Pinned memory is read when the copy is made; other memory has been read when the call returns.
+CUresult copy_to_device(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream) {
+    if (!is_late(stream)) {
+        return copy(to, from, bytes, stream);
+    }
+    if (!is_pinned(from, bytes)) {
+        const std::vector<unsigned char> staged(at(from), at(from) + bytes);
+        return gbemu::enqueue(stream, [=] { memmove(at(to), staged.data(), bytes); });
+    }
+    std::unique_lock<std::mutex> guard(lock);
+    const auto reading = to_be_read.emplace(from, bytes);
+    guard.unlock();
     return gbemu::enqueue(stream, [=] {
         memmove(at(to), at(from), bytes);
-        return CUDA_SUCCESS;
+        std::lock_guard<std::mutex> guard(lock);
+        to_be_read.erase(reading);
     });
+}
+
+bool is_to_be_read(CUdeviceptr host, size_t bytes) {
+    std::lock_guard<std::mutex> guard(lock);
+    for (const auto& memory : to_be_read) {
+        if (memory.first < host + bytes && host < memory.first + memory.second) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Pinned memory is written when the copy is made; other memory when the call returns.
+CUresult copy_to_host(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream) {
+    if (!is_late(stream)) {
+        return copy(to, from, bytes, stream);
+    }
+    if (is_pinned(to, bytes)) {
+        if (!is_to_be_read(to, bytes)) {
+            memset(at(to), POISON, bytes);
+        }
+        return copy(to, from, bytes, stream);
+    }
+    GB_RETURN_IF_FAILED(copy(to, from, bytes, stream));
+    gbemu::finish(stream);
+    return gbemu::after_waiting();
 }
 
 CUresult fill(CUdeviceptr to, const void* pattern, size_t width, size_t count, CUstream stream) {
@@ -115,7 +168,6 @@ CUresult fill(CUdeviceptr to, const void* pattern, size_t width, size_t count, C
         for (size_t i = 0; i < count; i++) {
             memcpy(at(to) + i * width, &value, width);
         }
-        return CUDA_SUCCESS;
     });
 }
 
@@ -141,7 +193,12 @@ GB_API CUresult cuMemAlloc_v2(CUdeviceptr* address, size_t bytes) {
 
 GB_API CUresult cuMemFree_v2(CUdeviceptr address) {
     GB_ENTER_WAITING();
-    return address == 0 ? CUDA_SUCCESS : release(address);
+    if (address == 0) {
+        return CUDA_SUCCESS;
+    }
+    gbemu::run_all();
+    GB_RETURN_IF_FAILED(gbemu::device_state());
+    return release(address);
 }
 
 GB_API CUresult cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstream stream) {
@@ -151,7 +208,11 @@ GB_API CUresult cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstream str
 
 GB_API CUresult cuMemFreeAsync(CUdeviceptr address, CUstream stream) {
     GB_ENTER();
-    return gbemu::is_capturing(stream) ? CUDA_ERROR_NOT_SUPPORTED : release(address);
+    if (gbemu::is_capturing(stream)) {
+        return CUDA_ERROR_NOT_SUPPORTED;
+    }
+    GB_RETURN_IF_FAILED(check_device_range(address, 0));
+    return gbemu::enqueue(stream, [=] { release(address); });
 }
 
 GB_API CUresult cuMemHostAlloc(void** memory, size_t bytes, unsigned) {
@@ -170,6 +231,7 @@ GB_API CUresult cuMemAllocHost_v2(void** memory, size_t bytes) {
 
 GB_API CUresult cuMemFreeHost(void* memory) {
     GB_ENTER_HOST();
+    gbemu::run_all();
     std::lock_guard<std::mutex> guard(lock);
     if (host_memory.erase(address_of(memory)) == 0) {
         return CUDA_ERROR_INVALID_VALUE;
@@ -187,6 +249,7 @@ GB_API CUresult cuMemHostRegister_v2(void* memory, size_t bytes, unsigned) {
 
 GB_API CUresult cuMemHostUnregister(void* memory) {
     GB_ENTER_HOST();
+    gbemu::run_all();
     std::lock_guard<std::mutex> guard(lock);
     return host_memory.erase(address_of(memory)) == 0 ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
 }
@@ -213,13 +276,13 @@ GB_API CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t by
                                      CUstream stream) {
     GB_ENTER();
     GB_RETURN_IF_FAILED(check_device_range(to, bytes));
-    return copy(to, address_of(from), bytes, stream);
+    return copy_to_device(to, address_of(from), bytes, stream);
 }
 
 GB_API CUresult cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t bytes, CUstream stream) {
     GB_ENTER();
     GB_RETURN_IF_FAILED(check_device_range(from, bytes));
-    return copy(address_of(to), from, bytes, stream);
+    return copy_to_host(address_of(to), from, bytes, stream);
 }
 
 GB_API CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes,
@@ -230,20 +293,28 @@ GB_API CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t by
     return copy(to, from, bytes, stream);
 }
 
+// Memory that is not pinned has been read when this returns, and may still be on its way.
 GB_API CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void* from, size_t bytes) {
     GB_ENTER_WAITING();
     GB_RETURN_IF_FAILED(check_device_range(to, bytes));
-    GB_RETURN_IF_FAILED(gbemu::check_guards());
-    return copy(to, address_of(from), bytes, nullptr);
+    gbemu::finish(nullptr);
+    GB_RETURN_IF_FAILED(gbemu::after_waiting());
+    GB_RETURN_IF_FAILED(copy_to_device(to, address_of(from), bytes, nullptr));
+    if (is_pinned(address_of(from), bytes)) {
+        gbemu::finish(nullptr);
+    }
+    return gbemu::device_state();
 }
 
 GB_API CUresult cuMemcpyDtoH_v2(void* to, CUdeviceptr from, size_t bytes) {
     GB_ENTER_WAITING();
     GB_RETURN_IF_FAILED(check_device_range(from, bytes));
-    GB_RETURN_IF_FAILED(gbemu::check_guards());
-    return copy(address_of(to), from, bytes, nullptr);
+    GB_RETURN_IF_FAILED(copy(address_of(to), from, bytes, nullptr));
+    gbemu::finish(nullptr);
+    return gbemu::after_waiting();
 }
 
+// Within the device nobody waits, nor does who sets memory.
 GB_API CUresult cuMemcpyDtoD_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes) {
     GB_ENTER_WAITING();
     GB_RETURN_IF_FAILED(check_device_range(to, bytes));

@@ -11,6 +11,7 @@ namespace gbemu {
 namespace {
 
 enum : int { CAPTURE_RELAXED = 2 };
+enum : unsigned { STREAM_NON_BLOCKING = 1 };
 enum : unsigned { EVENT_DISABLE_TIMING = 2, EVENT_RECORD_EXTERNAL = 1 };
 enum : int { STATUS_NONE = 0, STATUS_ACTIVE = 1, STATUS_INVALIDATED = 2 };
 
@@ -22,9 +23,11 @@ double now() {
     return std::chrono::duration<double, std::milli>(time).count();
 }
 
-CUresult record(Event* event) {
-    event->recorded_at = now();
-    return CUDA_SUCCESS;
+void record(Event* event, const std::shared_ptr<Queue>& queue) {
+    const std::shared_ptr<Mark> mark = std::make_shared<Mark>();
+    push(queue, [mark] { mark->milliseconds = now(); });
+    mark->point = end_of(queue);
+    event->mark = mark;
 }
 
 int status(const Stream* stream) {
@@ -37,7 +40,7 @@ int status(const Stream* stream) {
 }  // namespace
 
 Stream* stream_of(CUstream stream) {
-    static Stream default_stream;
+    static Stream default_stream = {default_queue(), nullptr};
     return reinterpret_cast<uintptr_t>(stream) <= 2 ? &default_stream : stream;
 }
 
@@ -48,13 +51,18 @@ bool is_capturing(CUstream stream) {
 CUresult enqueue(CUstream stream, Work work) {
     const std::shared_ptr<Capture>& capture = stream_of(stream)->capture;
     if (!capture) {
-        return work();
+        push(stream_of(stream)->queue, std::move(work));
+        return CUDA_SUCCESS;
     }
     if (capture->invalid) {
         return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
     }
     capture->graph->nodes.push_back(std::move(work));
     return CUDA_SUCCESS;
+}
+
+void finish(CUstream stream) {
+    run_until(end_of(stream_of(stream)->queue));
 }
 
 bool thread_captures() {
@@ -70,22 +78,38 @@ CUresult refuse_capture() {
     return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
 }
 
-// Waiting for one stream or event: not for one that is being recorded.
-static CUresult wait_for(const std::shared_ptr<Capture>& capture, CUresult refusal) {
-    if (capture) {
-        capture->invalid = true;
-        return refusal;
+// Of one stream or event nobody may know how far it is while it is being recorded.
+static CUresult refuse(const std::shared_ptr<Capture>& capture, CUresult refusal) {
+    if (!capture) {
+        return CUDA_SUCCESS;
     }
-    return check_guards();
+    capture->invalid = true;
+    return refusal;
+}
+
+static CUresult wait_for(const Point& point) {
+    run_until(point);
+    return after_waiting();
+}
+
+// Whoever asks often enough waits.
+static CUresult query(const Point& point) {
+    if (has_passed(point)) {
+        return after_waiting();
+    }
+    run_some(point);
+    GB_RETURN_IF_FAILED(device_state());
+    return CUDA_ERROR_NOT_READY;
 }
 
 }  // namespace gbemu
 
 using gbemu::stream_of;
 
-GB_API CUresult cuStreamCreate(CUstream* stream, unsigned) {
+GB_API CUresult cuStreamCreate(CUstream* stream, unsigned flags) {
     GB_ENTER();
-    *stream = new gbemu::Stream();
+    const bool blocking = (flags & gbemu::STREAM_NON_BLOCKING) == 0;
+    *stream = new gbemu::Stream{gbemu::new_queue(blocking), nullptr};
     return CUDA_SUCCESS;
 }
 
@@ -93,6 +117,7 @@ GB_API CUresult cuStreamCreateWithPriority(CUstream* stream, unsigned flags, int
     return cuStreamCreate(stream, flags);
 }
 
+// What it was asked for is done nevertheless.
 GB_API CUresult cuStreamDestroy_v2(CUstream stream) {
     GB_ENTER_HOST();
     delete stream;
@@ -101,11 +126,16 @@ GB_API CUresult cuStreamDestroy_v2(CUstream stream) {
 
 GB_API CUresult cuStreamSynchronize(CUstream stream) {
     GB_ENTER();
-    return gbemu::wait_for(stream_of(stream)->capture, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+    const CUresult refusal = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+    GB_RETURN_IF_FAILED(gbemu::refuse(stream_of(stream)->capture, refusal));
+    return gbemu::wait_for(gbemu::end_of(stream_of(stream)->queue));
 }
 
 GB_API CUresult cuStreamQuery(CUstream stream) {
-    return cuStreamSynchronize(stream);
+    GB_ENTER();
+    const CUresult refusal = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+    GB_RETURN_IF_FAILED(gbemu::refuse(stream_of(stream)->capture, refusal));
+    return gbemu::query(gbemu::end_of(stream_of(stream)->queue));
 }
 
 // A stream that waits for recorded work is recorded from then on, too.
@@ -117,20 +147,20 @@ GB_API CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned) {
         waiting->capture = capture;
         capture->joined.push_back(waiting);
     }
+    if (!waiting->capture && !gbemu::has_passed(event->point())) {
+        gbemu::push(waiting->queue, [] {}, {event->point()});
+    }
     return CUDA_SUCCESS;
 }
 
 GB_API CUresult cuLaunchHostFunc(CUstream stream, void (*function)(void*), void* argument) {
     GB_ENTER();
-    return gbemu::enqueue(stream, [=] {
-        function(argument);
-        return CUDA_SUCCESS;
-    });
+    return gbemu::enqueue(stream, [=] { function(argument); });
 }
 
 GB_API CUresult cuEventCreate(CUevent* event, unsigned flags) {
     GB_ENTER();
-    *event = new gbemu::Event{-1.0, (flags & gbemu::EVENT_DISABLE_TIMING) == 0, {}};
+    *event = new gbemu::Event{(flags & gbemu::EVENT_DISABLE_TIMING) == 0, nullptr, {}};
     return CUDA_SUCCESS;
 }
 
@@ -148,7 +178,14 @@ GB_API CUresult cuEventRecordWithFlags(CUevent event, CUstream stream, unsigned 
         return CUDA_SUCCESS;
     }
     event->capture.reset();
-    return gbemu::enqueue(stream, [=] { return gbemu::record(event); });
+    if (capture) {
+        // The graph records it, each time it runs.
+        return gbemu::enqueue(stream, [=] {
+            event->mark.reset(new gbemu::Mark{gbemu::Point(), gbemu::now()});
+        });
+    }
+    gbemu::record(event, stream_of(stream)->queue);
+    return CUDA_SUCCESS;
 }
 
 GB_API CUresult cuEventRecord(CUevent event, CUstream stream) {
@@ -158,20 +195,25 @@ GB_API CUresult cuEventRecord(CUevent event, CUstream stream) {
 
 GB_API CUresult cuEventSynchronize(CUevent event) {
     GB_ENTER();
-    return gbemu::wait_for(event->capture.lock(), CUDA_ERROR_CAPTURED_EVENT);
+    GB_RETURN_IF_FAILED(gbemu::refuse(event->capture.lock(), CUDA_ERROR_CAPTURED_EVENT));
+    return gbemu::wait_for(event->point());
 }
 
 GB_API CUresult cuEventQuery(CUevent event) {
     GB_ENTER();
-    return gbemu::wait_for(event->capture.lock(), CUDA_ERROR_CAPTURED_EVENT);
+    GB_RETURN_IF_FAILED(gbemu::refuse(event->capture.lock(), CUDA_ERROR_CAPTURED_EVENT));
+    return gbemu::query(event->point());
 }
 
 GB_API CUresult cuEventElapsedTime(float* milliseconds, CUevent start, CUevent end) {
     GB_ENTER();
-    if (!start->timed || !end->timed || start->recorded_at < 0 || end->recorded_at < 0) {
+    if (!start->timed || !end->timed || !start->mark || !end->mark) {
         return CUDA_ERROR_INVALID_HANDLE;
     }
-    *milliseconds = static_cast<float>(end->recorded_at - start->recorded_at);
+    if (!gbemu::has_passed(start->point()) || !gbemu::has_passed(end->point())) {
+        return CUDA_ERROR_NOT_READY;
+    }
+    *milliseconds = static_cast<float>(end->mark->milliseconds - start->mark->milliseconds);
     return CUDA_SUCCESS;
 }
 

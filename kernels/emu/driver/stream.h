@@ -1,14 +1,11 @@
-// Streams run what they are given at once, in the caller's thread, or record it into a graph.
+// Streams queue what they are given, or record it into a graph.
 #pragma once
-#include <functional>
 #include <memory>
 #include <vector>
 
-#include "api.h"
+#include "queue.h"
 
 namespace gbemu {
-
-using Work = std::function<CUresult()>;
 
 // Work in an order that keeps every dependency: that of the calls that recorded it.
 struct Graph {
@@ -24,13 +21,22 @@ struct Capture {
 };
 
 struct Stream {
+    std::shared_ptr<Queue> queue;
     std::shared_ptr<Capture> capture;
 };
 
+// Where an event was recorded, and when that point was passed.
+struct Mark {
+    Point point;
+    double milliseconds;
+};
+
 struct Event {
-    double recorded_at;  // milliseconds; negative: never
     bool timed;
+    std::shared_ptr<Mark> mark;  // none: never recorded
     std::weak_ptr<Capture> capture;
+
+    Point point() const { return mark ? mark->point : Point(); }
 };
 
 // The stream of a handle: 0 to 2 are the default ones.
@@ -40,6 +46,7 @@ bool is_capturing(CUstream stream);
 
 CUresult enqueue(CUstream stream, Work work);
 
-CUresult run(const Graph& graph);
+// Waits for all that a stream was asked for.
+void finish(CUstream stream);
 
 }  // namespace gbemu
