@@ -8,15 +8,27 @@ const GIB: u64 = 1 << 30;
 /// The KV cache that a CPU gets when nothing was said, unless one request needs more.
 const DEFAULT_KV_BYTES: u64 = 4 * GIB;
 
+/// What a GPU's driver is taken to need beside what is asked of it: its context and the kernels'
+/// code. An estimate, from what such contexts usually take; no GPU has confirmed it for ours.
+const DRIVER_BYTES: u64 = 512 << 20;
+/// And for each CUDA graph. An estimate too: some hundreds of kernels with their arguments.
+const GRAPH_BYTES: u64 = 1 << 20;
+
 /// Why the KV cache cannot be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MemoryError {
     #[error(
         "No available memory for the cache blocks: {share} of {total} GiB is less than the \
-         {fixed} GiB of weights and buffers. Increase --gpu-memory-utilization (of main memory, on \
-         a CPU) or set --kv-cache-memory-bytes."
+         {fixed} GiB of weights and buffers{kept}. Increase --gpu-memory-utilization (of main \
+         memory, on a CPU) or set --kv-cache-memory-bytes."
     )]
-    NoneLeft { share: String, total: String, fixed: String },
+    NoneLeft { share: String, total: String, fixed: String, kept: String },
+    #[error(
+        "Free memory on device cuda:0 ({available}/{total} GiB) on startup is less than desired \
+         GPU memory utilization ({share}, {requested} GiB). Decrease GPU memory utilization or \
+         reduce GPU memory used by other processes."
+    )]
+    NotFree { available: String, total: String, share: String, requested: String },
     #[error(
         "Available memory ({available}/{total} GiB) is less than requested memory for kv \
          ({requested} GiB) and the {fixed} GiB of weights and buffers. Decrease \
@@ -26,11 +38,11 @@ pub enum MemoryError {
     TooMuch { available: String, total: String, requested: String, fixed: String },
     #[error(
         "To serve at least one request with the model's max seq len ({max_model_len}), ({needed} \
-         GiB KV cache is needed, which is larger than the available KV cache memory ({kv} GiB). \
-         {estimate}Increase --kv-cache-memory-bytes, VLLM_CPU_KVCACHE_SPACE or \
+         GiB KV cache is needed, which is larger than the available KV cache memory ({kv} \
+         GiB{kept}). {estimate}Increase --kv-cache-memory-bytes, VLLM_CPU_KVCACHE_SPACE or \
          --num-gpu-blocks-override, or decrease --max-model-len."
     )]
-    OneRequest { max_model_len: usize, needed: String, kv: String, estimate: String },
+    OneRequest { max_model_len: usize, needed: String, kv: String, kept: String, estimate: String },
 }
 
 /// What the model and the user fix before the KV cache is sized.
@@ -44,6 +56,9 @@ pub struct KvRequest {
     pub block_size: usize,
     /// Bytes of weights and of the backend's buffers.
     pub fixed_bytes: u64,
+    /// What the driver is taken to need besides (see [`driver_bytes`]). As in vLLM it comes out of
+    /// a share of the memory, and not out of a KV cache whose size is said outright.
+    pub driver_bytes: u64,
     /// The context length that the model allows or the user chose.
     pub max_model_len: usize,
     /// Whether a shorter context will do (`--max-model-len auto`).
@@ -59,6 +74,46 @@ impl KvRequest {
     fn request_bytes(&self, len: usize) -> u64 {
         len.div_ceil(self.block_size) as u64 * self.block_bytes()
     }
+
+    /// What is kept for the driver out of the memory that was asked for.
+    fn kept_bytes(&self) -> u64 {
+        let is_share = matches!(self.memory, KvMemory::Share(_));
+        if is_share && self.num_blocks_override.is_none() { self.driver_bytes } else { 0 }
+    }
+
+    /// The same for messages, behind `before`; nothing when there is none.
+    fn kept(&self, before: &str) -> String {
+        match self.kept_bytes() {
+            0 => String::new(),
+            kept => {
+                format!("{before}{} GiB that are kept for the driver and CUDA graphs", gib(kept))
+            }
+        }
+    }
+}
+
+/// What a GPU's driver is taken to need for itself and for so many CUDA graphs.
+pub fn driver_bytes(graphs: usize) -> u64 {
+    DRIVER_BYTES + graphs as u64 * GRAPH_BYTES
+}
+
+/// The bytes of a share, as vLLM rounds them.
+fn share_bytes(total: u64, share: f64) -> u64 {
+    (total as f64 * share).ceil() as u64
+}
+
+/// Checks that `share` of a GPU is free, as vLLM does whatever the KV cache is to be.
+pub fn check_free(share: f64, gpu: DeviceMemory) -> Result<(), MemoryError> {
+    let requested = share_bytes(gpu.total, share);
+    if gpu.available >= requested {
+        return Ok(());
+    }
+    Err(MemoryError::NotFree {
+        available: gib(gpu.available),
+        total: gib(gpu.total),
+        share: repr_float(share),
+        requested: gib(requested),
+    })
 }
 
 /// The KV cache as it will be.
@@ -110,13 +165,13 @@ pub fn kv_bytes(request: &KvRequest, host: DeviceMemory) -> Result<u64, MemoryEr
     let bytes = match request.memory {
         KvMemory::Bytes(bytes) => bytes,
         KvMemory::Share(share) => {
-            let budget = (host.total as f64 * share).ceil() as u64;
-            budget.checked_sub(fixed).filter(|bytes| *bytes > 0).ok_or_else(|| {
-                MemoryError::NoneLeft {
-                    share: repr_float(share),
-                    total: gib(host.total),
-                    fixed: gib(fixed),
-                }
+            let budget = share_bytes(host.total, share);
+            let rest = budget.checked_sub(fixed + request.kept_bytes());
+            rest.filter(|bytes| *bytes > 0).ok_or_else(|| MemoryError::NoneLeft {
+                share: repr_float(share),
+                total: gib(host.total),
+                fixed: gib(fixed),
+                kept: request.kept(" and the "),
             })?
         }
         KvMemory::Default => {
@@ -154,6 +209,7 @@ pub fn plan(request: &KvRequest, bytes: u64) -> Result<KvPlan, MemoryError> {
             max_model_len: request.max_model_len,
             needed: gib(request.request_bytes(request.max_model_len)),
             kv: gib(num_blocks as u64 * block_bytes),
+            kept: request.kept(", beside "),
             estimate,
         });
     }
@@ -164,7 +220,7 @@ pub fn plan(request: &KvRequest, bytes: u64) -> Result<KvPlan, MemoryError> {
 /// Where the memory goes, one line each, for the log: parts with their bytes, then the sum.
 pub fn table(parts: &[(&str, u64)], host: DeviceMemory) -> Vec<String> {
     let line = |name: &str, bytes: u64| {
-        format!("  {name:<20} {:>15} bytes {:>9.2} GiB", thousands(bytes as usize), in_gib(bytes))
+        format!("  {name:<22} {:>15} bytes {:>9.2} GiB", thousands(bytes as usize), in_gib(bytes))
     };
     let sum: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
     let mut lines = vec!["Memory:".to_owned()];

@@ -76,22 +76,30 @@ pub fn size(settings: &Settings, model: &Model) -> Result<Sizes, String> {
     let device = Device::open(settings)?;
     let step = settings.scheduler.step_limits(context, device.step_defaults()?)?;
     let cache = &settings.cache;
+    let available = device.memory()?;
+    if let Device::Cuda(_) = device {
+        memory::check_free(cache.memory_utilization, available).map_err(|e| e.to_string())?;
+    }
     let mut limits = limits(settings, model, &step, context, 0);
     let fixed = parts(&device, settings, dims, &limits);
+    let driver_bytes = driver_bytes(&device, settings, &limits)?;
     let request = KvRequest {
         memory: memory_request(&device, settings),
         num_blocks_override: cache.num_blocks_override,
         bytes_per_token: dims.kv_bytes_per_token() as u64,
         block_size: cache.block_size,
         fixed_bytes: fixed.iter().map(|(_, bytes)| bytes).sum(),
+        driver_bytes,
         max_model_len: context,
         fit: settings.model.context == ContextRequest::Fit,
     };
-    let available = device.memory()?;
     let bytes = memory::kv_bytes(&request, available).map_err(|error| error.to_string())?;
     let kv = memory::plan(&request, bytes).map_err(|error| error.to_string())?;
     limits.num_blocks = kv.num_blocks;
-    let parts = parts(&device, settings, dims, &limits);
+    let mut parts = parts(&device, settings, dims, &limits).to_vec();
+    if driver_bytes > 0 {
+        parts.push(("driver and CUDA graphs", driver_bytes));
+    }
     memory::table(&parts, available).iter().for_each(|line| log::info!("{line}"));
     log::info!("{}", kv.summary(device.name()));
     Ok(Sizes { device, kv, step })
@@ -116,6 +124,15 @@ fn parts(
         Device::Sim => (0, 0, 0),
     };
     [("weights", weights as u64), ("KV cache", kv_cache as u64), ("workspace", workspace as u64)]
+}
+
+/// What comes beside that on a GPU, as far as it can be told before.
+fn driver_bytes(device: &Device, settings: &Settings, limits: &Limits) -> Result<u64, String> {
+    let Device::Cuda(_) = device else { return Ok(0) };
+    let sizes = settings.graphs.sizes()?;
+    // The first one that holds a step of all sequences is the last that is used.
+    let used = sizes.partition_point(|&size| size < limits.max_seqs) + 1;
+    Ok(memory::driver_bytes(used.min(sizes.len())))
 }
 
 /// A GPU is there for this process alone: unless told otherwise it is used up to vLLM's share.

@@ -6,6 +6,7 @@ pub mod support;
 
 use crate::gpu::{images, late, library, on_gpu};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
@@ -109,22 +110,28 @@ fn the_device_is_left_before_the_process_ends() {
 
 #[test]
 fn the_device_is_left_by_what_fails_beside_it() {
-    let batch = std::env::temp_dir().join(format!("glassbox-batch-{}", std::process::id()));
-    std::fs::write(&batch, "").expect("a file");
-    let from = batch.to_str().expect("UTF-8");
-    let model = ["--model", "models/qwen3-tiny", "--device", "cuda", "--max-model-len", "256"];
-    let run = |args: &[&str]| {
-        let mut command = support::program();
-        command.args(args).args(model).args(["--kv-cache-memory-bytes", "64M"]);
-        emulate(&mut command, "strict_end");
-        let output = command.output().expect("the program runs");
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
-    };
-    let (code, said) = run(&["run-batch", "-i", from, "-o", "/nowhere/at/all"]);
+    let (code, said) = batch(&["-o", "/nowhere/at/all"], "strict_end");
     assert!(code == Some(1) && said.contains("/nowhere/at/all"), "{code:?} {said}");
-    let (code, said) = run(&["bench", "latency", "--input-len", "999", "--output-len", "1"]);
+    let args = ["bench", "latency", "--input-len", "999", "--output-len", "1"];
+    let (code, said) = run(&args, "strict_end");
     assert!(code == Some(1) && said.contains("do not fit in max_model_len"), "{code:?} {said}");
-    std::fs::remove_file(batch).expect("the file");
+}
+
+/// Runs another command than `serve` on the device; gives its exit code and all that it said.
+fn run(args: &[&str], words: &str) -> (Option<i32>, String) {
+    let mut command = support::program();
+    command.args(args).args(["--model", "models/qwen3-tiny", "--device", "cuda"]);
+    command.args(["--max-model-len", "256", "--max-num-batched-tokens", "256"]);
+    emulate(&mut command, words);
+    let output = command.output().expect("the program runs");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// The same for `run-batch` of nothing.
+fn batch(args: &[&str], words: &str) -> (Option<i32>, String) {
+    let nothing = ["run-batch", "-i", "/dev/null", "-o", "/dev/null"];
+    run(&[&nothing[..], args].concat(), words)
 }
 
 #[test]
@@ -138,6 +145,46 @@ fn a_device_that_hangs_does_not_keep_the_process() {
     let (status, log) = server.wait();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("[shutdown] the engine did not stop in 5 s"), "{log}");
+}
+
+/// The rows of the table of memory, by their names.
+fn table(log: &str) -> HashMap<String, u64> {
+    let rows = log.lines().filter_map(|line| {
+        let (name, bytes) = line.split_once(" bytes ")?.0.rsplit_once("  ")?;
+        let name = name.rsplit_once("]   ")?.1.trim().to_owned();
+        Some((name, bytes.trim().replace(',', "").parse().ok()?))
+    });
+    rows.collect()
+}
+
+#[test]
+fn a_share_of_the_gpu_holds_its_driver_too() {
+    if on_gpu() {
+        return;
+    }
+    // Of 4 GiB.
+    let args = ["--gpu-memory-utilization", "0.2", "--max-num-seqs", "16"];
+    let (code, said) = batch(&args, "");
+    assert_eq!(code, Some(0), "{said}");
+    let rows = table(&said);
+    // Graphs of 1, 2, 4, 8 and 16 sequences.
+    assert_eq!(rows["driver and CUDA graphs"], (512 + 5) << 20, "{said}");
+    let share = (0.2 * (4_u64 << 30) as f64).ceil() as u64;
+    // All but what is less than a block.
+    assert!((share - (1 << 20)..=share).contains(&rows["in all"]), "{said}");
+    let eager = table(&batch(&[&args[..], &["--enforce-eager"]].concat(), "").1);
+    assert_eq!(eager["driver and CUDA graphs"], 512 << 20);
+    let outright = [&args[..], &["--kv-cache-memory-bytes", "64M"]].concat();
+    assert_eq!(table(&batch(&outright, "").1)["KV cache"], 64 << 20);
+    // Where it does not fit it is named.
+    let (code, said) = batch(&["--gpu-memory-utilization", "0.1", "--max-num-seqs", "16"], "");
+    let kept = " GiB of weights and buffers and the 0.5 GiB that are kept for the driver";
+    assert!(code == Some(1) && said.contains(kept), "{code:?} {said}");
+    // vLLM's words, whatever the KV cache is to be.
+    let (code, said) = batch(&["--kv-cache-memory-bytes", "64M"], "used=400000000");
+    let free = "Free memory on device cuda:0 (3.63/4.0 GiB) on startup is less than desired GPU \
+                memory utilization (0.92, 3.68 GiB).";
+    assert!(code == Some(1) && said.contains(free), "{code:?} {said}");
 }
 
 #[test]

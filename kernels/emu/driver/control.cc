@@ -4,6 +4,7 @@
 //   driver=12040              the version of the driver
 //   capability=8.0            of the device
 //   memory=1073741824         its bytes
+//   used=1073741824           those that other processes have
 //   deferred                  work is done when somebody waits for it, and not before
 //   fail=cuLaunchKernelEx:57:700   the 57th call from now on returns 700
 //   hang=cuMemFree:1          the first call from now on does not return
@@ -85,6 +86,8 @@ struct Control {
             settings.driver = atoi(value.c_str());
         } else if (name == "memory") {
             settings.memory = strtoull(value.c_str(), nullptr, 10);
+        } else if (name == "used") {
+            settings.used = strtoull(value.c_str(), nullptr, 10);
         } else if (name == "capability") {
             sscanf(value.c_str(), "%d.%d", &settings.major, &settings.minor);
         } else if (name == "deferred") {

@@ -10,6 +10,7 @@ struct Settings {
     int major = 9;
     int minor = 0;
     unsigned long long memory = 4ull << 30;
+    unsigned long long used = 0;  // by other processes
     bool deferred = false;
 
     // Bytes of shared memory that a block may have, if it asks, and that a multiprocessor has.

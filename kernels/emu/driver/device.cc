@@ -132,8 +132,9 @@ GB_API CUresult cuDeviceTotalMem_v2(size_t* bytes, CUdevice device) {
 
 GB_API CUresult cuMemGetInfo_v2(size_t* available, size_t* total) {
     GB_ENTER();
-    *total = gbemu::settings().memory;
-    const size_t used = gbemu::bytes_in_use();
+    const gbemu::Settings settings = gbemu::settings();
+    *total = settings.memory;
+    const size_t used = gbemu::bytes_in_use() + settings.used;
     *available = used < *total ? *total - used : 0;
     return CUDA_SUCCESS;
 }

@@ -39,7 +39,9 @@ CUresult allocate(CUdeviceptr* address, size_t bytes) {
         return CUDA_ERROR_INVALID_VALUE;
     }
     void* memory = nullptr;
-    if (bytes > gbemu::settings().memory || in_use + bytes > gbemu::settings().memory ||
+    const gbemu::Settings settings = gbemu::settings();
+    const size_t taken = in_use + settings.used;
+    if (taken > settings.memory || bytes > settings.memory - taken ||
         posix_memalign(&memory, GUARD, bytes + 2 * GUARD) != 0) {
         return CUDA_ERROR_OUT_OF_MEMORY;
     }

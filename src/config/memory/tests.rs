@@ -11,6 +11,7 @@ fn request(memory: KvMemory) -> KvRequest {
         bytes_per_token: TOKEN_BYTES,
         block_size: 64,
         fixed_bytes: GIB,
+        driver_bytes: 0,
         max_model_len: 4096,
         fit: false,
     }
@@ -47,6 +48,43 @@ fn a_share_of_the_memory_includes_the_weights() {
     assert!(text.starts_with("No available memory for the cache blocks: 0.03 of 32.0 GiB"));
     let much = kv_bytes(&request(KvMemory::Share(0.9)), HOST).expect_err("not available");
     assert!(much.to_string().starts_with("Available memory (21.0/32.0 GiB) is less than"));
+}
+
+#[test]
+fn a_share_of_a_gpu_includes_its_driver_and_graphs() {
+    assert_eq!(driver_bytes(51), (512 + 51) << 20);
+    let driver = KvRequest { driver_bytes: driver_bytes(0), ..request(KvMemory::Share(0.5)) };
+    assert_eq!(kv_bytes(&driver, HOST), Ok(15 * GIB - GIB / 2));
+    // Not where the size is said outright.
+    let outright = KvRequest { memory: KvMemory::Bytes(20 * GIB), ..driver };
+    assert_eq!(kv_bytes(&outright, HOST), Ok(20 * GIB));
+    let blocks = KvRequest { num_blocks_override: Some(64), ..driver };
+    assert_eq!(kv_bytes(&blocks, HOST), Ok(15 * GIB));
+    // Where it leaves too little, it is named.
+    let small = |total: u64| DeviceMemory { total, available: total };
+    let none = kv_bytes(&driver, small(3 * GIB)).expect_err("1.5 GiB are less").to_string();
+    let start = "No available memory for the cache blocks: 0.5 of 3.0 GiB is less than the 1.0 GiB \
+                 of weights and buffers and the 0.5 GiB that are kept for the driver and CUDA \
+                 graphs. Increase";
+    assert!(none.starts_with(start), "{none}");
+    let bytes = kv_bytes(&driver, small(3 * GIB + (64 << 20))).expect("some");
+    assert_eq!(bytes, 32 << 20);
+    let error = plan(&driver, bytes).expect_err("one request needs more").to_string();
+    let part = "KV cache memory (0.03 GiB, beside 0.5 GiB that are kept for the driver and CUDA \
+                graphs). Based";
+    assert!(error.contains(part), "{error}");
+}
+
+#[test]
+fn the_share_of_a_gpu_must_be_free() {
+    assert_eq!(check_free(21.0 / 32.0, HOST), Ok(()));
+    let error = check_free(0.92, HOST).expect_err("21 of 32 GiB are free").to_string();
+    assert_eq!(
+        error,
+        "Free memory on device cuda:0 (21.0/32.0 GiB) on startup is less than desired GPU memory \
+         utilization (0.92, 29.44 GiB). Decrease GPU memory utilization or reduce GPU memory used \
+         by other processes."
+    );
 }
 
 #[test]
@@ -89,8 +127,8 @@ fn an_override_beats_the_bytes() {
 #[test]
 fn the_table_adds_up() {
     let lines = table(&[("weights", GIB), ("KV cache", 4 * GIB)], HOST);
-    assert_eq!(lines[1], "  weights                1,073,741,824 bytes      1.00 GiB");
-    assert_eq!(lines[3], "  in all                 5,368,709,120 bytes      5.00 GiB");
+    assert_eq!(lines[1], "  weights                  1,073,741,824 bytes      1.00 GiB");
+    assert_eq!(lines[3], "  in all                   5,368,709,120 bytes      5.00 GiB");
 }
 
 proptest! {
