@@ -1,7 +1,7 @@
 //! Memory that is given back and taken again.
 
 use crate::cpu_support::{Tensors, limits, teacher_forced, tokens};
-use crate::gpu::{apart, backend, dims, open};
+use crate::gpu::{apart, backend, configure, dims, open};
 use glassbox::runner::cuda::CudaBackend;
 use glassbox::runner::{Backend, Parts};
 use std::sync::Arc;
@@ -29,6 +29,25 @@ fn a_backend_wakes_with_the_same_weights() {
         let (asleep, _) = gpu.memory().unwrap();
         assert!(asleep > free, "{free} bytes were free, and {asleep} are");
         backend.restore(all).unwrap();
+        assert!(teacher_forced(&mut backend, &tokens) == before);
+    });
+}
+
+#[test]
+fn a_wake_up_that_failed_needs_no_more_memory_the_next_time() {
+    apart("sleep::a_wake_up_that_failed_needs_no_more_memory_the_next_time", "", || {
+        let mut backend = sleeper();
+        let tokens = tokens(40, dims().vocab, 1);
+        let before = teacher_forced(&mut backend, &tokens);
+        let (free, total) = open().memory().unwrap();
+        let weights = Parts { weights: true, kv_cache: false };
+        backend.release(weights);
+        // There is what was in use, and not a byte more.
+        let used = total - free;
+        configure(&format!("memory={used},fail=cuMemcpyHtoDAsync:3:999"));
+        let failed = backend.restore(weights).expect_err("a copy fails");
+        assert!(failed.to_string().contains("CUDA_ERROR_UNKNOWN"), "{failed}");
+        backend.restore(weights).unwrap();
         assert!(teacher_forced(&mut backend, &tokens) == before);
     });
 }

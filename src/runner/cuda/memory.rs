@@ -116,6 +116,8 @@ impl Memory {
 
     /// Takes memory for the weights again, wherever it is.
     pub fn restore_weights(&mut self, dims: &Dims, limits: &Limits) -> Result<Model, CudaError> {
+        // It may have been taken before, by a wake-up that failed later: there is no room for two.
+        self.release_weights();
         self.weights = arena(&self.device, WEIGHTS, table(dims, limits).weights)?;
         Ok(self.weights.cut(|plan| Model::cut(plan, dims, positions(limits))))
     }
