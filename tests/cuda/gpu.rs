@@ -7,6 +7,7 @@ use glassbox::model::{Dims, Weights};
 use glassbox::runner::Limits;
 use glassbox::runner::cuda::{CudaBackend, Gpu, Options};
 use std::ffi::CString;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -47,7 +48,10 @@ pub fn images() -> &'static Path {
     FOLDER.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("images");
         std::fs::create_dir_all(&folder).expect("the target folder can be written");
-        std::fs::write(folder.join("emulated.fatbin"), b"emulated\0").expect("a file");
+        // It appears with all it holds: other processes write and read it too.
+        let mut file = tempfile::NamedTempFile::new_in(&folder).expect("the folder can be written");
+        file.write_all(b"emulated\0").expect("a file");
+        file.persist(folder.join("emulated.fatbin")).expect("a file");
         folder
     })
 }
@@ -82,7 +86,7 @@ pub fn apart(name: &str, words: &str, check: impl FnOnce()) {
     command.args([name, "--exact", "--nocapture"]).env(VARIABLE, "1");
     let output = command.output().expect("the same program again");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    assert!(output.status.success(), "{}: {said}", output.status);
     let out = String::from_utf8_lossy(&output.stdout);
     assert!(out.contains("1 passed"), "{out}");
 }
