@@ -3,6 +3,7 @@
 //! device may be: what nobody waits for is not done.
 
 mod at_once;
+mod capabilities;
 mod copies;
 #[path = "../cpu_support/mod.rs"]
 mod cpu_support;

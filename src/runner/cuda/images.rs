@@ -51,6 +51,14 @@ impl Images {
 
     /// The kernel `name`, which may use `shared` bytes of dynamic shared memory.
     pub fn kernel(&self, name: &'static CStr, shared: usize) -> Result<Function, CudaError> {
+        let most = self.device.block_shared as usize;
+        if shared > most {
+            let reason = format!(
+                "{} takes {shared} bytes of shared memory, of which a block may have {most}",
+                name.to_string_lossy()
+            );
+            return Err(missing(&self.device, reason));
+        }
         let mut last = None;
         for module in &self.modules {
             match module.function(name, shared as u32) {
