@@ -1,14 +1,21 @@
 // Attention of a prompt's tokens: a block takes up to 128 rows (a row is a token and one of the
 // query heads of a KV head), a warp 16 of them, and the block's warps share the keys that they read
-// from memory. A row comes to the bits that gb_attend_decode and gb_attend_combine give it.
+// from memory. A row comes to the bits that gb_attend_decode and gb_attend_combine give it. Where
+// few rows look at many keys, several blocks share the keys of a tile's rows out by segments, and
+// leave them to gb_attend_combine.
 #include "attend.cuh"
 
 constexpr int PREFILL_WARPS = 8;
 constexpr int PREFILL_STAGES = 3;
 // Keys of a stage: 8 a warp to load.
 constexpr int PREFILL_KEYS = 64;
-// Elements of a row's total that stay in registers, in eights; the rest is parked.
+// Elements of a row's total that stay in registers, in eights; the rest is parked. As many as nvcc
+// finds room for without spilling others, which differs by target.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
 constexpr int PREFILL_KEPT = 12;
+#else
+constexpr int PREFILL_KEPT = 11;
+#endif
 
 struct PrefillPool {
     // The KV head's part of the first block.
@@ -26,8 +33,8 @@ GB_DEV void prefill_load(const PrefillPool& pool, __nv_bfloat16* stage, int key)
         const int shift = __ffs(pool.block_size) - 1;
         const int token = threadIdx.x >> 5 << 3;
         const int block = pool.table[min(key + token, pool.last) >> shift];
-        const size_t slot =
-            (static_cast<size_t>(block) * pool.kv_heads << shift) + ((key + token) & (pool.block_size - 1));
+        const size_t slot = (static_cast<size_t>(block) * pool.kv_heads << shift) +
+                            ((key + token) & (pool.block_size - 1));
         gb_tile_load<8>(stage + token * GB_TOKEN, pool.kv + slot * GB_TOKEN,
                         pool.last + 1 - key - token);
     }
@@ -120,52 +127,90 @@ GB_DEV void prefill_store(const PrefillRows& rows, __nv_bfloat16* attended) {
     }
 }
 
-extern "C" __global__ void __launch_bounds__(32 * PREFILL_WARPS, 1)
-    gb_attend_prefill(__nv_bfloat16* __restrict__ attended, const __nv_bfloat16* q,
-                      const __nv_bfloat16* kv, const int4* tiles, const int* tables,
-                      int heads, int kv_heads, int block_size, float scale_log2) {
-    GB_DYN_SMEM(__nv_bfloat16, stages);
-    gb_pdl_wait();
-    // The last tiles of a prompt see the most keys: they start first.
-    const int4 tile = tiles[gridDim.y - 1 - blockIdx.y];
-    const int group = heads / kv_heads, rows = tile.z * group;
-    if (rows <= 0) {
-        return;
-    }
-    const int head = blockIdx.x;
-    const PrefillPool pool = {kv + static_cast<size_t>(head) * block_size * GB_TOKEN,
-                              tables + tile.x, kv_heads, block_size,
-                              tile.w + tile.z - 1};
-    constexpr int stage_size = PREFILL_KEYS * GB_TOKEN;
+// Where the segments of rows are left: `place` is that of the first token's first segment, or of
+// what would be its segment 0.
+struct PrefillParts {
+    float* o;
+    float* ml;
+    size_t place;
+    int max_segments;
+};
+
+// A tile for one KV head; each warp has 16 of its rows.
+struct PrefillTile {
+    int4 tile;
+    int group, head, heads;
+};
+
+GB_DEV int prefill_rows(const PrefillTile& of) {
+    return of.tile.z * of.group;
+}
+
+// The lane's row g (half 0) or g + 8 (half 1) of the warp's, which may be none.
+GB_DEV int prefill_row(int half) {
+    return (threadIdx.x >> 5 << 4) + (gb_lane() >> 2) + 8 * half;
+}
+
+// The last key that a row sees; a row that is none sees no key.
+GB_DEV int prefill_sees(const PrefillTile& of, int row) {
+    return row < prefill_rows(of) ? of.tile.w + row / of.group : -1;
+}
+
+// The last key that all of the warp's rows see, and the last one that any does.
+GB_DEV int prefill_least(const PrefillTile& of) {
+    const int first = threadIdx.x >> 5 << 4;
+    return first + 16 <= prefill_rows(of) ? prefill_sees(of, first) : -1;
+}
+
+GB_DEV int prefill_most(const PrefillTile& of) {
+    const int first = threadIdx.x >> 5 << 4, rows = prefill_rows(of);
+    return first < rows ? of.tile.w + min(first + 15, rows - 1) / of.group : -1;
+}
+
+// Where a row is in `q` and `attended`; negative for one that is none.
+GB_DEV long long prefill_place(const PrefillTile& of, int row) {
+    const long long token = of.tile.y + row / of.group;
+    const long long head = token * of.heads + of.head * of.group + row % of.group;
+    return row < prefill_rows(of) ? head * GB_HEAD : -1;
+}
+
+// Leaves a closed segment.
+GB_DEV void prefill_leave(const PrefillParts& parts, const PrefillTile& of, int index,
+                          const GbAttention& segment) {
+    const int t = gb_lane() & 3;
 #pragma unroll
-    for (int i = 0; i < PREFILL_STAGES - 1; i++) {
-        prefill_load(pool, stages + i * stage_size, i * PREFILL_KEYS);
+    for (int half = 0; half < 2; half++) {
+        const int row = prefill_row(half);
+        if (row < prefill_rows(of)) {
+            const size_t place = parts.place +
+                                 static_cast<size_t>(row / of.group) * parts.max_segments + index;
+            const size_t head = place * of.heads + of.head * of.group + row % of.group;
+            float2* o = reinterpret_cast<float2*>(parts.o + head * GB_HEAD) + t;
+#pragma unroll
+            for (int d = 0; d < 16; d++) {
+                o[4 * d] = make_float2(segment.o[d][2 * half], segment.o[d][2 * half + 1]);
+            }
+            if (t == 0) {
+                reinterpret_cast<float2*>(parts.ml)[head] =
+                    make_float2(segment.m[half], segment.l[half]);
+            }
+        }
     }
-    gb_pdl_launch();
+}
 
-    // The warp's rows, from those of the lane to the range of all; a row that is none sees no key.
-    const int first = threadIdx.x >> 5 << 4, low = first + (gb_lane() >> 2), high = low + 8;
-    const int sees[2] = {low < rows ? tile.w + low / group : -1,
-                         high < rows ? tile.w + high / group : -1};
-    const int least = first + 16 <= rows ? tile.w + first / group : -1;
-    const int most = first < rows ? tile.w + min(first + 15, rows - 1) / group : -1;
-    const auto place = [&](int row) {
-        const long long token = tile.y + row / group;
-        return row < rows ? (token * heads + head * group + row % group) * GB_HEAD : -1;
-    };
-    const longlong2 places = make_longlong2(place(low), place(high));
-    uint32_t query[8][4];
-    gb_query_load(query, places.x < 0 ? nullptr : q + places.x,
-                  places.y < 0 ? nullptr : q + places.y);
-
-    PrefillRows totals;
-    totals.parked = reinterpret_cast<float4*>(stages + PREFILL_STAGES * stage_size) + threadIdx.x;
-    prefill_places(totals) = places;
-    prefill_clear(totals);
+// The keys of `pool` from `begin` on, a multiple of GB_SEGMENT. `close` is given each segment once
+// it is complete, with its index.
+template <class Close>
+GB_DEV void prefill_attend(const PrefillPool& pool, const PrefillTile& of,
+                           const uint32_t (&query)[8][4], __nv_bfloat16* stages, int begin,
+                           float scale_log2, const Close& close) {
+    constexpr int stage_size = PREFILL_KEYS * GB_TOKEN;
+    const int sees[2] = {prefill_sees(of, prefill_row(0)), prefill_sees(of, prefill_row(1))};
+    const int least = prefill_least(of), most = min(prefill_most(of), pool.last);
     GbAttention segment;
     gb_attention_clear(segment);
     int stage = 0;
-    for (int begin = 0; begin <= pool.last; begin += PREFILL_KEYS) {
+    for (; begin <= pool.last; begin += PREFILL_KEYS) {
         gb_cp_wait<PREFILL_STAGES - 2>();
         // All warps' copies are there, and nobody reads the stage that is loaded next.
         __syncthreads();
@@ -182,11 +227,86 @@ extern "C" __global__ void __launch_bounds__(32 * PREFILL_WARPS, 1)
             const int end = key + GB_TILE;
             if (end % GB_SEGMENT == 0 || end > most) {
                 gb_attention_close(segment);
-                prefill_merge(totals, segment);
+                close(segment, key / GB_SEGMENT);
                 gb_attention_clear(segment);
             }
         }
     }
+}
+
+GB_DEV void prefill_begin(const PrefillPool& pool, __nv_bfloat16* stages, int begin) {
+#pragma unroll
+    for (int i = 0; i < PREFILL_STAGES - 1; i++) {
+        prefill_load(pool, stages + i * PREFILL_KEYS * GB_TOKEN, begin + i * PREFILL_KEYS);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(32 * PREFILL_WARPS, 1)
+    gb_attend_prefill(__nv_bfloat16* __restrict__ attended, const __nv_bfloat16* q,
+                      const __nv_bfloat16* kv, const int4* tiles, const int* tables, int heads,
+                      int kv_heads, int block_size, float scale_log2) {
+    GB_DYN_SMEM(__nv_bfloat16, stages);
+    gb_pdl_wait();
+    // The last tiles of a prompt see the most keys: they start first.
+    const int4 tile = tiles[gridDim.y - 1 - blockIdx.y];
+    const int head = blockIdx.x;
+    const PrefillTile of = {tile, heads / kv_heads, head, heads};
+    if (tile.z <= 0) {
+        return;
+    }
+    const PrefillPool pool = {kv + static_cast<size_t>(head) * block_size * GB_TOKEN,
+                              tables + tile.x, kv_heads, block_size, tile.w + tile.z - 1};
+    prefill_begin(pool, stages, 0);
+    gb_pdl_launch();
+
+    const longlong2 places =
+        make_longlong2(prefill_place(of, prefill_row(0)), prefill_place(of, prefill_row(1)));
+    uint32_t query[8][4];
+    gb_query_load(query, places.x < 0 ? nullptr : q + places.x,
+                  places.y < 0 ? nullptr : q + places.y);
+    PrefillRows totals;
+    totals.parked = reinterpret_cast<float4*>(stages + PREFILL_STAGES * PREFILL_KEYS * GB_TOKEN) +
+                    threadIdx.x;
+    prefill_places(totals) = places;
+    prefill_clear(totals);
+    prefill_attend(pool, of, query, stages, 0, scale_log2,
+                   [&](const GbAttention& segment, int) { prefill_merge(totals, segment); });
     prefill_store(totals, attended);
 }
 GB_KERNEL(gb_attend_prefill)
+
+// Block z of a tile takes an equal share of the segments of its last row. `places` is, for each
+// tile, the index of its first token among those that gb_attend_combine merges.
+extern "C" __global__ void __launch_bounds__(32 * PREFILL_WARPS, 1)
+    gb_attend_prefill_split(float* __restrict__ part_o, float* __restrict__ part_ml,
+                            const __nv_bfloat16* q, const __nv_bfloat16* kv, const int4* tiles,
+                            const int* places, const int* tables, int heads, int kv_heads,
+                            int block_size, int max_segments, float scale_log2) {
+    GB_DYN_SMEM(__nv_bfloat16, stages);
+    const int4 tile = tiles[blockIdx.y];
+    const int head = blockIdx.x, last = tile.w + tile.z - 1;
+    const PrefillTile of = {tile, heads / kv_heads, head, heads};
+    const int segments = last / GB_SEGMENT + 1, blocks = gridDim.z;
+    const int share = (segments + blocks - 1) / blocks, first = blockIdx.z * share;
+    const PrefillPool pool = {kv + static_cast<size_t>(head) * block_size * GB_TOKEN,
+                              tables + tile.x, kv_heads, block_size,
+                              min(last, (first + share) * GB_SEGMENT - 1)};
+    const PrefillParts parts = {part_o, part_ml,
+                                static_cast<size_t>(places[blockIdx.y]) * max_segments,
+                                max_segments};
+    gb_pdl_wait();
+    if (tile.z <= 0 || first >= segments) {
+        return;
+    }
+    prefill_begin(pool, stages, first * GB_SEGMENT);
+    gb_pdl_launch();
+    const long long low = prefill_place(of, prefill_row(0));
+    const long long high = prefill_place(of, prefill_row(1));
+    uint32_t query[8][4];
+    gb_query_load(query, low < 0 ? nullptr : q + low, high < 0 ? nullptr : q + high);
+    prefill_attend(pool, of, query, stages, first * GB_SEGMENT, scale_log2,
+                   [&](const GbAttention& segment, int index) {
+                       prefill_leave(parts, of, index, segment);
+                   });
+}
+GB_KERNEL(gb_attend_prefill_split)

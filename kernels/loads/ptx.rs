@@ -25,6 +25,7 @@ const DESCRIPTION: &[(&str, &[usize])] = &[
     ("gb_heads", &[6, 7, 8]),
     ("gb_attend_decode", &[4, 5, 6, 7]),
     ("gb_attend_combine", &[3, 4]),
+    ("gb_attend_prefill_split", &[4, 5, 6]),
 ];
 
 /// The parameters of kernel `name` in such a list.

@@ -11,15 +11,17 @@ use crate::values::assert_same;
 const EDGES: [usize; 17] =
     [1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 300];
 
-/// Both ways give the rows of `placed` the same bits.
+/// All ways give the rows of `placed` the same bits.
 #[track_caller]
 fn assert_agree(device: &Device, placed: &Placed, blocks: u32, stages: u32) -> Vec<Vec<bf16>> {
     let rows: Vec<i32> = (0..placed.world.rows() as i32).collect();
     let prompt = placed.prefill(device, 1000);
     let tokens = placed.decode(device, &rows, blocks, stages);
-    for (row, (prompt, token)) in prompt.iter().zip(&tokens).enumerate() {
+    let split = placed.prefill_split(device, 1000, blocks);
+    for (row, prompt) in prompt.iter().enumerate() {
         let what = format!("{} of block size {}", placed.world.name(row), placed.block_size);
-        assert_same(token, prompt, &what);
+        assert_same(&tokens[row], prompt, &what);
+        assert_same(&split[row], prompt, &format!("{what}, split"));
     }
     prompt
 }
@@ -82,6 +84,13 @@ fn a_prompt_has_the_same_bits_however_it_is_cut() {
         let tiles = placed.prefill(&device, tokens);
         for row in 0..world.rows() {
             assert_same(&tiles[row], &whole[row], &format!("{} of {tokens}", world.name(row)));
+        }
+        for blocks in [1, 2, 9] {
+            let split = placed.prefill_split(&device, tokens, blocks);
+            for row in 0..world.rows() {
+                let what = format!("{} of {tokens}, split by {blocks}", world.name(row));
+                assert_same(&split[row], &whole[row], &what);
+            }
         }
     }
     // In steps: what a later step will write is not there yet.
@@ -167,6 +176,17 @@ fn mutants_of_prefill_are_caught() {
         ("end % GB_SEGMENT == 0 || ", ""),
         ("key + GB_TILE - 1 <= least", "true"),
         ("min(first + 15, rows - 1)", "first"),
+    ];
+    caught("attend_prefill.cu", &changes);
+}
+
+#[test]
+fn mutants_of_shared_tiles_are_caught() {
+    let changes = [
+        ("(segments + blocks - 1) / blocks", "segments / blocks"),
+        ("first * GB_SEGMENT, scale_log2", "0, scale_log2"),
+        ("row / of.group) * parts.max_segments + index", "row / of.group) * parts.max_segments"),
+        ("places[blockIdx.y]) * max_segments", "tile.y)"),
     ];
     caught("attend_prefill.cu", &changes);
 }

@@ -4,7 +4,7 @@ use half::bf16;
 use rand::seq::SliceRandom;
 
 use crate::args;
-use crate::device::{Device, Shape};
+use crate::device::{Buffer, Device, Shape};
 use crate::values::{bf16s, random, relative_error};
 
 const DIM: usize = 128;
@@ -77,6 +77,10 @@ impl World {
             sequence.len = sequence.len.min(len);
         }
         Self::of(self.group, self.kv_heads, sequences, len)
+    }
+
+    fn positions(&self) -> Vec<i32> {
+        self.places.iter().map(|&(_, position)| position as i32).collect()
     }
 
     pub fn rows(&self) -> usize {
@@ -196,12 +200,12 @@ impl<'a> Placed<'a> {
         (std::f64::consts::LOG2_E / (DIM as f64).sqrt()) as f32
     }
 
-    /// The rows, in tiles of as many tokens as there may be and at most `most`.
-    pub fn prefill(&self, device: &Device, most: usize) -> Vec<Vec<bf16>> {
+    /// Tiles of as many tokens as there may be and at most `most`, with padding before and among
+    /// them; and where the first token of each is among all of them.
+    fn tiles(&self, most: usize) -> (Vec<[i32; 4]>, Vec<i32>) {
         let world = self.world;
         let most = most.min(128 / world.group);
-        // Padding, before the tiles and among them.
-        let mut tiles = vec![[0, 0, 0, 0]; 2];
+        let (mut tiles, mut places) = (vec![[0, 0, 0, 0]; 2], vec![0; 2]);
         let mut row = 0;
         while row < world.rows() {
             let (sequence, position) = world.places[row];
@@ -209,9 +213,18 @@ impl<'a> Placed<'a> {
             let tokens = left.min(most);
             let start = (sequence * self.width) as i32;
             tiles.push([start, row as i32, tokens as i32, position as i32]);
+            places.push(row as i32);
             row += tokens;
         }
         tiles.push([0, 0, 0, 0]);
+        places.push(0);
+        (tiles, places)
+    }
+
+    /// The rows, in tiles of at most `most` tokens.
+    pub fn prefill(&self, device: &Device, most: usize) -> Vec<Vec<bf16>> {
+        let world = self.world;
+        let (tiles, _) = self.tiles(most);
         let (q, kv) = (device.upload(&self.queries()), device.upload(&self.pool));
         let tables = device.upload(&self.tables);
         let attended = device.upload(&vec![bf16::NAN; world.rows() * world.heads() * DIM]);
@@ -219,11 +232,41 @@ impl<'a> Placed<'a> {
         let tiles = device.upload(tiles.as_flattened());
         let block_size = self.block_size as i32;
         let (heads, kv_heads) = (world.heads() as i32, world.kv_heads as i32);
+        let scale = Self::scale();
         let arguments =
-            args![&attended, &q, &kv, &tiles, &tables, heads, kv_heads, block_size, Self::scale()];
-        let shape = Shape { grid, block: 256, shared: 122_880 };
-        device.launch("gb_attend_prefill", shape, arguments);
+            args![&attended, &q, &kv, &tiles, &tables, heads, kv_heads, block_size, scale];
+        device.launch("gb_attend_prefill", Shape { grid, ..TILE }, arguments);
         self.split(&device.download(&attended))
+    }
+
+    /// The same, by `blocks` blocks for each tile.
+    pub fn prefill_split(&self, device: &Device, most: usize, blocks: u32) -> Vec<Vec<bf16>> {
+        let world = self.world;
+        let (tiles, places) = self.tiles(most);
+        let rows: Vec<i32> = (0..world.rows() as i32).collect();
+        let parts = Partial::new(device, world, rows.len());
+        let (q, kv) = (device.upload(&self.queries()), device.upload(&self.pool));
+        let (tables, places) = (device.upload(&self.tables), device.upload(&places));
+        let grid = (world.kv_heads as u32, tiles.len() as u32, blocks);
+        let tiles = device.upload(tiles.as_flattened());
+        let block_size = self.block_size as i32;
+        let (heads, kv_heads) = (world.heads() as i32, world.kv_heads as i32);
+        let arguments = args![
+            &parts.o,
+            &parts.ml,
+            &q,
+            &kv,
+            &tiles,
+            &places,
+            &tables,
+            heads,
+            kv_heads,
+            block_size,
+            parts.max_segments,
+            Self::scale()
+        ];
+        device.launch("gb_attend_prefill_split", Shape { grid, ..TILE }, arguments);
+        self.split(&parts.combine(device, world, &rows))
     }
 
     /// All rows; those that are not asked for stay no numbers.
@@ -237,21 +280,16 @@ impl<'a> Placed<'a> {
         let world = self.world;
         let starts: Vec<i32> =
             world.places.iter().map(|&(seq, _)| (seq * self.width) as i32).collect();
-        let positions: Vec<i32> =
-            world.places.iter().map(|&(_, position)| position as i32).collect();
-        let max_segments = positions.iter().max().expect("a row") / 128 + 2;
-        let parts = rows.len() * max_segments as usize * world.heads();
-        let (part_o, part_ml) = (device.empty::<f32>(parts * DIM), device.empty::<f32>(parts * 2));
+        let parts = Partial::new(device, world, rows.len());
         let (q, kv) = (device.upload(&self.queries()), device.upload(&self.pool));
         let (listed, tables) = (device.upload(rows), device.upload(&self.tables));
-        let (starts, positions) = (device.upload(&starts), device.upload(&positions));
-        let attended = device.upload(&vec![bf16::NAN; world.rows() * world.heads() * DIM]);
+        let (starts, positions) = (device.upload(&starts), device.upload(&world.positions()));
         let block_size = self.block_size as i32;
         let (heads, kv_heads) = (world.heads() as i32, world.kv_heads as i32);
         let count = rows.len() as i32;
         let arguments = args![
-            &part_o,
-            &part_ml,
+            &parts.o,
+            &parts.ml,
             &q,
             &kv,
             &listed,
@@ -262,16 +300,42 @@ impl<'a> Placed<'a> {
             heads,
             kv_heads,
             block_size,
-            max_segments,
+            parts.max_segments,
             stages as i32,
             Self::scale()
         ];
         let shape = Shape { grid: (blocks, 1, 1), block: 128, shared: stages * 65_536 };
         device.launch("gb_attend_decode", shape, arguments);
+        self.split(&parts.combine(device, world, rows))
+    }
+}
+
+/// A block of a tile.
+const TILE: Shape = Shape { grid: (1, 1, 1), block: 256, shared: 126_976 };
+
+/// Partial results, with room for more segments than any row has.
+struct Partial {
+    o: Buffer<f32>,
+    ml: Buffer<f32>,
+    max_segments: i32,
+}
+
+impl Partial {
+    fn new(device: &Device, world: &World, rows: usize) -> Self {
+        let max_segments = world.positions().iter().max().expect("a row") / 128 + 2;
+        let parts = rows * max_segments as usize * world.heads();
+        Self { o: device.empty(parts * DIM), ml: device.empty(parts * 2), max_segments }
+    }
+
+    /// Rows that are not listed stay no numbers.
+    fn combine(&self, device: &Device, world: &World, rows: &[i32]) -> Vec<bf16> {
+        let attended = device.upload(&vec![bf16::NAN; world.rows() * world.heads() * DIM]);
+        let (listed, positions) = (device.upload(rows), device.upload(&world.positions()));
+        let (heads, max_segments) = (world.heads() as i32, self.max_segments);
         let arguments =
-            args![&attended, &part_o, &part_ml, &listed, &positions, heads, max_segments];
+            args![&attended, &self.o, &self.ml, &listed, &positions, heads, max_segments];
         let grid = (rows.len() as u32, (heads as u32).div_ceil(4), 1);
         device.launch("gb_attend_combine", Shape { grid, block: 128, shared: 0 }, arguments);
-        self.split(&device.download(&attended))
+        device.download(&attended)
     }
 }

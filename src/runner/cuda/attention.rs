@@ -2,7 +2,7 @@
 
 use super::driver::{Failure, Launch, Span, Stream, launch};
 use super::gpu::Gpu;
-use super::input::Parts;
+use super::input::{Parts, Split};
 use super::kernels::Kernels;
 use super::weights::{Layer, Model};
 use super::workspace::Workspace;
@@ -12,7 +12,7 @@ use half::bf16;
 use std::ops::Range;
 
 /// Dynamic shared memory of a block of query tiles.
-pub(super) const TILES_SHARED: usize = 122_880;
+pub(super) const TILES_SHARED: usize = 126_976;
 /// And of a stage of single rows: a segment of keys and values.
 const STAGE_SHARED: usize = 65_536;
 
@@ -125,9 +125,6 @@ impl Attention {
         let shared = (stages * STAGE_SHARED) as u32;
         let grid = [self.blocks as u32, 1, 1];
         let attend = Launch { grid, block: SINGLE_THREADS, shared };
-        let merged = heads.div_ceil(MERGED_HEADS) as u32;
-        let grid = [pass.len() as u32, merged, 1];
-        let merge = Launch { grid, block: 32 * MERGED_HEADS as u32, shared: 0 };
         // SAFETY: the planner found room for every segment of these rows.
         unsafe {
             launch!(
@@ -150,17 +147,28 @@ impl Attention {
                 stages,
                 scale
             )?;
+        }
+        self.merge(stream, kernels, (work, parts), rows, segments)
+    }
+
+    /// Merges the segments of `rows`, each of which has room for so many.
+    fn merge(
+        &self,
+        stream: &Stream,
+        kernels: &Kernels,
+        (work, parts): (&Workspace, &Parts),
+        rows: Span<i32>,
+        segments: usize,
+    ) -> Result<(), Failure> {
+        let grid = [rows.len as u32, self.heads.div_ceil(MERGED_HEADS) as u32, 1];
+        let grid = Launch { grid, block: 32 * MERGED_HEADS as u32, shared: 0 };
+        let (attended, part_o, part_ml) = (work.attended, work.part_o, work.part_ml);
+        let (positions, heads) = (parts.positions, self.heads);
+        // SAFETY: the planner found room for every segment of these rows.
+        unsafe {
+            let kernel = &kernels.attend_combine;
             launch!(
-                kernels.attend_combine,
-                stream,
-                merge,
-                work.attended,
-                part_o,
-                part_ml,
-                rows,
-                positions,
-                heads,
-                segments
+                kernel, stream, grid, attended, part_o, part_ml, rows, positions, heads, segments
             )
         }
     }
@@ -172,29 +180,54 @@ impl Attention {
         kernels: &Kernels,
         (work, parts): (&Workspace, &Parts),
         kv: Span<bf16>,
-        tiles: usize,
+        (tiles, split): (usize, Option<Split>),
     ) -> Result<(), Failure> {
         let Self { heads, kv_heads, block_size, scale, .. } = *self;
-        let grid = [kv_heads as u32, tiles as u32, 1];
+        let blocks = split.map_or(1, |split| split.blocks);
+        let grid = [kv_heads as u32, tiles as u32, blocks as u32];
         let grid = Launch { grid, block: TILE_THREADS, shared: TILES_SHARED as u32 };
         let (attended, q) = (work.attended, work.q);
-        let Parts { tiles, tables, .. } = *parts;
-        // SAFETY: tiles are rows of the step, tables name blocks of the pool.
+        let (part_o, part_ml) = (work.part_o, work.part_ml);
+        let Parts { tiles, tile_places, tables, .. } = *parts;
+        let Some(Split { segments, .. }) = split else {
+            // SAFETY: tiles are rows of the step, tables name blocks of the pool.
+            return unsafe {
+                launch!(
+                    kernels.attend_prefill,
+                    stream,
+                    grid,
+                    attended,
+                    q,
+                    kv,
+                    tiles,
+                    tables,
+                    heads,
+                    kv_heads,
+                    block_size,
+                    scale
+                )
+            };
+        };
+        // SAFETY: as above, and the planner found room for every segment of their rows.
         unsafe {
             launch!(
-                kernels.attend_prefill,
+                kernels.attend_prefill_split,
                 stream,
                 grid,
-                attended,
+                part_o,
+                part_ml,
                 q,
                 kv,
                 tiles,
+                tile_places,
                 tables,
                 heads,
                 kv_heads,
                 block_size,
+                segments,
                 scale
-            )
+            )?;
         }
+        self.merge(stream, kernels, (work, parts), parts.tiled, segments)
     }
 }

@@ -253,6 +253,7 @@ impl Forward {
             let pass = (pass, shape.segments);
             self.attention.singles(stream, &self.kernels, around, kv, pass)?;
         }
-        self.attention.tiles(stream, &self.kernels, around, kv, shape.tiles)
+        let tiles = (shape.tiles, shape.split);
+        self.attention.tiles(stream, &self.kernels, around, kv, tiles)
     }
 }

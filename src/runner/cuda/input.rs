@@ -13,6 +13,11 @@ pub(super) const DRAW_LEN: usize = 8;
 const NO_DRAW: i32 = 1;
 /// Rows (tokens times heads of a group) of a query tile of long sequences.
 const TILE_ROWS: usize = 128;
+/// Tiles whose rows see fewer segments than this are not split, nor are those of more rows times
+/// heads: writing a segment and reading it again takes about as long then as computing it does
+/// (an estimate: see `benches/gpu`).
+const SPLIT_SEGMENTS: usize = 4;
+const SPLIT_HEADS: usize = 2048;
 /// What stands where there is no row.
 const NONE: i32 = -1;
 
@@ -27,8 +32,21 @@ pub(super) struct Shape {
     pub segments: usize,
     /// Query tiles of longer sequences.
     pub tiles: usize,
+    /// Whether several blocks share the keys of a tile out.
+    pub split: Option<Split>,
     /// Rows whose logits are wanted.
     pub wanted: usize,
+}
+
+/// How the keys of tiles are shared out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Split {
+    /// Of a tile and a KV head.
+    pub blocks: usize,
+    /// Rows of all tiles.
+    pub rows: usize,
+    /// What a row has room for in the partial results, in segments.
+    pub segments: usize,
 }
 
 /// Where each part starts.
@@ -40,6 +58,8 @@ pub(super) struct Layout {
     feed: usize,
     singles: usize,
     tiles: usize,
+    tile_places: usize,
+    tiled: usize,
     wanted: usize,
     draws: usize,
     reports: usize,
@@ -51,6 +71,7 @@ impl Layout {
     /// The layout of a step of `shape`.
     pub fn new(shape: Shape) -> Self {
         let mut end = 0;
+        let (places, tiled) = shape.split.map_or((0, 0), |split| (shape.tiles, split.rows));
         // Parts start at multiples of 4, for those that are read four integers at a time.
         let mut take = |len: usize| {
             let start = end;
@@ -66,6 +87,8 @@ impl Layout {
             feed: take(shape.rows),
             singles: take(shape.singles),
             tiles: take(shape.tiles * 4),
+            tile_places: take(places),
+            tiled: take(tiled),
             wanted: take(shape.wanted),
             draws: take(shape.wanted * DRAW_LEN),
             reports: take(shape.wanted),
@@ -77,13 +100,15 @@ impl Layout {
     pub fn longest(limits: &Limits) -> usize {
         let (rows, seqs) = (limits.max_tokens, limits.max_seqs);
         // A group has at least one head, so a tile has at least one token.
-        let shape = Shape { rows, singles: seqs, segments: 0, tiles: rows, wanted: rows };
+        let split = Some(Split { blocks: 1, rows, segments: 0 });
+        let shape = Shape { rows, singles: seqs, segments: 0, tiles: rows, split, wanted: rows };
         Self::new(shape).tables + seqs * limits.max_blocks_per_seq
     }
 
     /// The parts of `input`, which is laid out like this.
     pub fn parts(&self, input: Span<i32>) -> Parts {
-        let Shape { rows, singles, tiles, wanted, .. } = self.shape;
+        let Shape { rows, singles, tiles, split, wanted, .. } = self.shape;
+        let (places, tiled) = split.map_or((0, 0), |split| (tiles, split.rows));
         Parts {
             tokens: input.part(0, rows),
             positions: input.part(self.positions, rows),
@@ -91,6 +116,8 @@ impl Layout {
             feed: input.part(self.feed, rows),
             singles: input.part(self.singles, singles),
             tiles: input.part(self.tiles, tiles * 4),
+            tile_places: input.part(self.tile_places, places),
+            tiled: input.part(self.tiled, tiled),
             wanted: input.part(self.wanted, wanted),
             draws: input.part(self.draws, wanted * DRAW_LEN),
             reports: input.part(self.reports, wanted),
@@ -113,6 +140,10 @@ pub(super) struct Parts {
     pub singles: Span<i32>,
     /// `[tiles][4]`: start of the block table, first row, tokens, first position.
     pub tiles: Span<i32>,
+    /// `[tiles]`: where the first row of each is among `tiled`; nothing, if tiles are not split.
+    pub tile_places: Span<i32>,
+    /// The rows of all tiles, likewise.
+    pub tiled: Span<i32>,
     /// `[wanted]`: rows.
     pub wanted: Span<i32>,
     /// `[wanted][8]`.
@@ -132,6 +163,9 @@ pub(super) struct Planner {
     pub longest: usize,
     /// Query heads that share a KV head.
     pub group: usize,
+    pub kv_heads: usize,
+    /// Multiprocessors of the device.
+    pub processors: usize,
     /// Segments of partial results at once, enough for one sequence.
     pub segments: usize,
     /// Buckets that steps of single rows are padded to, ascending.
@@ -155,30 +189,50 @@ impl Planner {
     /// for contexts as long as there may be, or as there is room for.
     pub fn padded(&self, bucket: usize) -> Shape {
         let segments = self.longest.min(self.segments / bucket);
-        Shape { rows: bucket, singles: bucket, segments, tiles: 0, wanted: bucket }
+        let (rows, singles, wanted) = (bucket, bucket, bucket);
+        Shape { rows, singles, segments, tiles: 0, split: None, wanted }
     }
 
     /// The shape of `batch`, and whether it is padded to a bucket: then a graph can be had for it.
     /// Only steps are that have nothing but single rows, all wanted.
     pub fn shape(&self, batch: &StepBatch) -> (Shape, bool) {
         let (rows, wanted) = (batch.num_tokens(), batch.rows.len());
-        let (mut singles, mut tiles, mut longest) = (0, 0, 0);
+        let (mut singles, mut tiles, mut single, mut tiled) = (0, 0, 0, 0);
         for seq in 0..batch.num_seqs() {
+            let context = batch.context_len[seq] as usize;
             match Self::is_single(batch, seq) {
                 true => {
                     singles += 1;
-                    longest = longest.max(batch.context_len[seq] as usize);
+                    single = single.max(context);
                 }
-                false => tiles += batch.rows_of(seq).len().div_ceil(self.tile_tokens()),
+                false => {
+                    tiles += batch.rows_of(seq).len().div_ceil(self.tile_tokens());
+                    tiled = tiled.max(context);
+                }
             }
         }
-        let segments = segments_of(longest);
+        let segments = segments_of(single);
         let bucket = self.buckets.iter().copied().find(|&bucket| bucket >= rows);
         let padded = bucket.filter(|_| self.pads).map(|bucket| self.padded(bucket));
         match padded.filter(|padded| segments <= padded.segments) {
             Some(padded) if singles == rows && wanted == rows => (padded, true),
-            _ => (Shape { rows, singles, segments, tiles, wanted }, false),
+            _ => {
+                let split = self.split(tiles, rows - singles, segments_of(tiled));
+                (Shape { rows, singles, segments, tiles, split, wanted }, false)
+            }
         }
+    }
+
+    /// Whether the keys of `tiles` tiles, `rows` rows in all that see up to so many segments, are
+    /// shared out over blocks that would have nothing to do otherwise. Then all segments of all
+    /// rows go to memory and are merged from there, which few rows are worth.
+    fn split(&self, tiles: usize, rows: usize, segments: usize) -> Option<Split> {
+        let blocks = self.processors / (self.kv_heads * tiles).max(1);
+        let is_worth_it = blocks >= 2
+            && segments >= SPLIT_SEGMENTS
+            && rows * self.kv_heads * self.group <= SPLIT_HEADS
+            && rows * segments <= self.segments;
+        (tiles > 0 && is_worth_it).then(|| Split { blocks: blocks.min(segments), rows, segments })
     }
 
     /// Writes `batch` as `layout` says; how many integers that takes. `passes`: over the single
@@ -237,18 +291,24 @@ impl Planner {
     }
 
     fn write_tiles(&self, batch: &StepBatch, layout: &Layout, out: &mut [i32]) {
-        let (before, rest) = out.split_at_mut(layout.tiles);
-        let starts = &before[layout.table_starts..];
-        let (tiles, _) = rest[..layout.shape.tiles * 4].as_chunks_mut::<4>();
-        let mut tiles = tiles.iter_mut();
+        let (mut tile, mut place, split) = (0, 0, layout.shape.split.is_some());
         for seq in (0..batch.num_seqs()).filter(|&seq| !Self::is_single(batch, seq)) {
             let rows = batch.rows_of(seq);
             for row in rows.clone().step_by(self.tile_tokens()) {
                 let tokens = self.tile_tokens().min(rows.end - row);
-                let tile = [starts[row], row as i32, tokens as i32, batch.positions[row] as i32];
-                *tiles.next().expect("the shape has room for every tile") = tile;
+                let start = out[layout.table_starts + row];
+                let position = batch.positions[row] as i32;
+                let entry = [start, row as i32, tokens as i32, position];
+                out[layout.tiles + 4 * tile..][..4].copy_from_slice(&entry);
+                if split {
+                    out[layout.tile_places + tile] = place as i32;
+                    let tiled = &mut out[layout.tiled + place..][..tokens];
+                    tiled.iter_mut().zip(row..).for_each(|(to, row)| *to = row as i32);
+                }
+                (tile, place) = (tile + 1, place + tokens);
             }
         }
+        debug_assert_eq!(tile, layout.shape.tiles);
     }
 }
 

@@ -132,6 +132,8 @@ impl Steps {
                 block_size: limits.block_size,
                 longest: segments_of(limits.max_blocks_per_seq * limits.block_size),
                 group: dims.heads / dims.kv_heads,
+                kv_heads: dims.kv_heads,
+                processors: device.processors as usize,
                 segments: work.segments,
                 buckets: buckets(graph_sizes, work.logit_rows),
                 pads: true,

@@ -55,10 +55,14 @@ fn planner() -> impl Strategy<Value = Planner> {
     let longest = WIDTH * BLOCK / SEGMENT;
     let segments = longest..200;
     let buckets = prop_oneof![Just(vec![]), Just(vec![1, 2, 4, 8, 16, 24])];
-    (segments, 1..=16usize, buckets).prop_map(move |(segments, group, buckets)| Planner {
+    let processors = prop_oneof![Just(1), Just(20), Just(132)];
+    let parts = (segments, 1..=16usize, processors, buckets);
+    parts.prop_map(move |(segments, group, processors, buckets)| Planner {
         block_size: BLOCK,
         longest,
         group,
+        kv_heads: 2,
+        processors,
         segments,
         buckets,
         pads: true,
@@ -119,6 +123,24 @@ impl Written {
         assert!(seen.iter().all(|&times| times == 1), "{seen:?}");
     }
 
+    /// Where tiles are split, every row of theirs has a place of its own, in which it is listed.
+    fn check_split(&self, planner: &Planner) {
+        let Some(Split { blocks, rows, segments }) = self.shape.split else { return };
+        assert!((2..=segments).contains(&blocks) && rows * segments <= planner.segments);
+        assert!(blocks * self.shape.tiles * planner.kv_heads <= planner.processors);
+        let mut next = 0;
+        let places = self.at(self.layout.tile_places, self.shape.tiles);
+        for (tile, &place) in self.at(self.layout.tiles, self.shape.tiles * 4).chunks(4).zip(places)
+        {
+            assert_eq!(place, next);
+            let listed = self.at(self.layout.tiled + place as usize, tile[2] as usize);
+            assert!(listed.iter().copied().eq(tile[1]..tile[1] + tile[2]));
+            assert!((tile[3] + tile[2] - 1) as usize / SEGMENT < segments);
+            next += tile[2];
+        }
+        assert_eq!(next as usize, rows);
+    }
+
     /// Passes are all single rows, in order, and have room.
     fn check_passes(&self, planner: &Planner) {
         let mut next = 0;
@@ -174,6 +196,7 @@ proptest! {
         let written = Written::new(&planner, &batch);
         written.check_rows(&batch);
         written.check_attention(&planner, &batch);
+        written.check_split(&planner);
         written.check_passes(&planner);
         written.check_wanted(&batch);
     }
@@ -203,7 +226,8 @@ proptest! {
         sizes in (1..400usize, 0..24usize, 0..50usize, 0..400usize),
     ) {
         let (rows, singles, tiles, wanted) = sizes;
-        let layout = Layout::new(Shape { rows, singles, segments: 1, tiles, wanted });
+        let split = Some(Split { blocks: 2, rows, segments: 3 });
+        let layout = Layout::new(Shape { rows, singles, segments: 1, tiles, split, wanted });
         let len = Layout::longest(&LIMITS);
         let input = Plan::new().take(len);
         let parts = layout.parts(input);
@@ -214,6 +238,8 @@ proptest! {
             parts.feed,
             parts.singles,
             parts.tiles,
+            parts.tile_places,
+            parts.tiled,
             parts.wanted,
             parts.draws,
             parts.reports,
@@ -235,6 +261,8 @@ fn a_row_that_is_unlike_the_others_makes_no_graph() {
         block_size: BLOCK,
         longest: WIDTH * BLOCK / SEGMENT,
         group: 2,
+        kv_heads: 2,
+        processors: 1,
         segments: 64,
         buckets: vec![1, 4, 24],
         pads: true,
@@ -276,6 +304,8 @@ fn fed_rows_name_the_row_that_feeds_them() {
         block_size: BLOCK,
         longest: WIDTH * BLOCK / SEGMENT,
         group: 2,
+        kv_heads: 2,
+        processors: 1,
         segments: 64,
         buckets: vec![4],
         pads: true,
@@ -286,4 +316,29 @@ fn fed_rows_name_the_row_that_feeds_them() {
     }
     let written = Written::new(&planner, &batch);
     assert_eq!(written.at(written.layout.feed, 4), [2, 0, NONE, NONE]);
+}
+
+#[test]
+fn few_rows_that_see_many_keys_are_split() {
+    let planner = Planner {
+        block_size: BLOCK,
+        longest: WIDTH * BLOCK / SEGMENT,
+        group: 2,
+        kv_heads: 2,
+        processors: 40,
+        segments: 400,
+        buckets: vec![],
+        pads: true,
+    };
+    let split = |parts: &[Part]| planner.shape(&batch(parts)).0.split;
+    let of = |blocks, rows, segments| Some(Split { blocks, rows, segments });
+    assert_eq!(split(&[(900, 20, 1, None)]), of(8, 20, 8), "a block for each segment");
+    assert_eq!(split(&[(900, 20, 1, None); 2]), of(8, 40, 8));
+    assert_eq!(split(&[(900, 20, 1, None), (900, 1, 1, None), (3, 9, 1, None)]), of(8, 29, 8));
+    assert_eq!(split(&[(300, 20, 1, None)]), None, "few keys");
+    assert_eq!(split(&[(900, 90, 1, None)]), None, "no room");
+    let few = Planner { processors: 3, ..planner.clone() };
+    assert_eq!(few.shape(&batch(&[(900, 20, 1, None)])).0.split, None, "nobody is idle");
+    let wide = Planner { kv_heads: 8, group: 16, processors: 132, ..planner };
+    assert_eq!(wide.shape(&batch(&[(900, 20, 1, None)])).0.split, None, "many heads");
 }
