@@ -111,12 +111,19 @@ impl Parts {
         device.bind()?;
         let stream = Stream::new(device)?;
         let buffer = || -> Result<Buffer, Failure> {
-            let (host, free) = (Pinned::new(device, BUFFER)?, Event::new(device)?);
+            let (host, free) = (Pinned::new(device, BUFFER)?, Event::restful(device)?);
             free.record(&stream)?;
             Ok(Buffer { host, free })
         };
         let buffers = [buffer()?, buffer()?];
         Ok(Self { stream, buffers })
+    }
+
+    /// Waits for all copies, asleep as for one's buffer.
+    fn wait(&self) -> Result<(), Failure> {
+        let end = &self.buffers[0].free;
+        end.record(&self.stream)?;
+        end.wait()
     }
 }
 
@@ -181,7 +188,7 @@ impl Drop for Lane {
         let Some(parts) = self.parts.take() else { return };
         // Nobody is told that blocks are left alone before they are. A device that cannot be
         // waited for does nothing any more, and its lane is not used again.
-        let left_alone = self.copies.device.bind().and_then(|()| parts.stream.wait());
+        let left_alone = self.copies.device.bind().and_then(|()| parts.wait());
         self.copies.give_back(left_alone.ok().map(|()| parts));
     }
 }

@@ -83,7 +83,7 @@ pub(super) fn upload(
     let chunks: Vec<_> = matrices.iter().flat_map(|matrix| cut(matrix, len)).collect();
     let (freed, empty) = channel();
     for i in 0..BUFFERS {
-        let (host, free) = (Pinned::new(device, len)?, Event::new(device)?);
+        let (host, free) = (Pinned::new(device, len)?, Event::restful(device)?);
         free.record(&stream)?;
         let buffer = Buffer { host, staged: staging.part(i * len, len), free };
         freed.send(buffer).map_err(|_| Failure::closed())?;

@@ -7,6 +7,9 @@ use cudarc::driver::sys::{self, CUevent, CUgraphExec, CUstream, CUstreamCaptureM
 use std::sync::Arc;
 use std::time::Duration;
 
+const DISABLE_TIMING: u32 = sys::CUevent_flags::CU_EVENT_DISABLE_TIMING as u32;
+const BLOCKING_SYNC: u32 = sys::CUevent_flags::CU_EVENT_BLOCKING_SYNC as u32;
+
 /// A queue of work on the device, which runs it in order.
 #[derive(Debug)]
 pub struct Stream {
@@ -160,7 +163,7 @@ impl Drop for Graph {
     }
 }
 
-/// A point in a stream, with its time.
+/// A point in a stream.
 #[derive(Debug)]
 pub struct Event {
     raw: CUevent,
@@ -171,10 +174,21 @@ pub struct Event {
 unsafe impl Send for Event {}
 
 impl Event {
+    /// With its time. Whoever waits for it spins.
     pub fn new(device: &Arc<Device>) -> Result<Self, Failure> {
+        Self::with(device, 0)
+    }
+
+    /// Without its time. Whoever waits for it sleeps: for threads that are not in a hurry, since
+    /// one that spins uses up a container's share of the processors.
+    pub fn restful(device: &Arc<Device>) -> Result<Self, Failure> {
+        Self::with(device, DISABLE_TIMING | BLOCKING_SYNC)
+    }
+
+    fn with(device: &Arc<Device>, flags: u32) -> Result<Self, Failure> {
         let mut raw = std::ptr::null_mut();
         // SAFETY: a place for the result.
-        ok("cuEventCreate", unsafe { sys::cuEventCreate(&raw mut raw, 0) })?;
+        ok("cuEventCreate", unsafe { sys::cuEventCreate(&raw mut raw, flags) })?;
         Ok(Self { raw, device: device.clone() })
     }
 
@@ -190,7 +204,7 @@ impl Event {
         ok("cuEventSynchronize", unsafe { sys::cuEventSynchronize(self.raw) })
     }
 
-    /// From `earlier` to this, both of which the stream has passed.
+    /// From `earlier` to this, both of which have times and were passed by the stream.
     pub fn since(&self, earlier: &Event) -> Result<Duration, Failure> {
         let mut milliseconds = 0.0;
         // SAFETY: events of ours and a place for the result.
