@@ -105,7 +105,8 @@ pub trait Backend: Send {
     fn submit(&mut self, batch: &StepBatch) -> Result<(), BackendError>;
 
     /// Whether a second step may be submitted before the first one's results are collected, with
-    /// tokens that the first one samples ([`StepBatch::feed`]). Results are collected in order.
+    /// tokens that the first one samples ([`StepBatch::feed`]). Results are collected in order. All
+    /// rows of both are drawn there then: a step whose logits are wanted is collected at once.
     fn runs_ahead(&self) -> bool {
         false
     }

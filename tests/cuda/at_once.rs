@@ -5,7 +5,7 @@ use crate::gpu::{AT_ONCE, on_gpu};
 use std::process::Command;
 
 /// Those in which the host gives the device something.
-const TESTS: [&str; 4] = ["copies::", "same::", "sampling::", "sleep::"];
+const TESTS: [&str; 5] = ["copies::", "logits::", "same::", "sampling::", "sleep::"];
 
 #[test]
 fn a_device_that_is_never_late() {

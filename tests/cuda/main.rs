@@ -14,6 +14,7 @@ mod failures;
 mod gpu;
 mod graphs;
 mod invariance;
+mod logits;
 #[path = "../transfer/memory.rs"]
 #[allow(dead_code)] // Made for another test crate.
 mod memory;

@@ -17,6 +17,7 @@ mod graphs;
 mod images;
 mod input;
 mod kernels;
+mod logits;
 mod memory;
 mod probe;
 mod report;

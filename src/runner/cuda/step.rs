@@ -4,6 +4,7 @@ use super::driver::{Device, Event, Failure, Pinned, Stream};
 use super::forward::Forward;
 use super::graphs::Graphs;
 use super::input::{Layout, Parts, Planner, Shape, segments_of};
+use super::logits::Logits;
 use super::probe::Phase;
 use super::report::{self, REPORT_LEN};
 use super::workspace::Workspace;
@@ -26,12 +27,10 @@ pub(super) struct Steps {
     /// The slot of the next step, and how many steps before it were not collected.
     next: usize,
     under_way: usize,
-    /// The logits of one row.
-    logits: Pinned<f32>,
+    logits: Logits,
     passes: Vec<Range<usize>>,
     graphs: Graphs,
     logit_rows: usize,
-    vocab: usize,
 }
 
 /// What one step has to itself until it is collected.
@@ -47,13 +46,14 @@ struct Slot {
     /// Around the kernels.
     begin: Event,
     end: Event,
-    /// The tokens are here.
+    /// The tokens are here. Whoever waits for it spins: every token waits for that, and to be woken
+    /// takes as long as a kernel does.
     done: Event,
 }
 
 /// What is wanted of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Want {
+pub(super) enum Want {
     Logits,
     Token,
     /// The token with its log-probabilities.
@@ -80,7 +80,7 @@ impl Slot {
             wants: Vec::with_capacity(limits.max_tokens),
             begin: Event::new(device)?,
             end: Event::new(device)?,
-            done: Event::new(device)?,
+            done: Event::untimed(device)?,
         })
     }
 
@@ -92,7 +92,7 @@ impl Slot {
     }
 
     /// Asks for what is told of wanted rows `group`, whose tokens were asked for last, notes the
-    /// end of the kernels, and asks for the copies home.
+    /// end of the kernels, and asks for the copies home: done when those have come.
     fn bring_home(
         &mut self,
         forward: &Forward,
@@ -115,7 +115,7 @@ impl Slot {
                 stream.download(reports, &mut self.reports, 0)?;
             }
         }
-        Ok(())
+        self.done.record(stream)
     }
 }
 
@@ -142,11 +142,10 @@ impl Steps {
             slots: [Slot::new(device, limits, work)?, Slot::new(device, limits, work)?],
             next: 0,
             under_way: 0,
-            logits: Pinned::new(device, dims.vocab)?,
+            logits: Logits::new(device, work.logit_rows, dims.vocab)?,
             passes: Vec::with_capacity(limits.max_seqs),
             graphs: Graphs::new(device),
             logit_rows: work.logit_rows,
-            vocab: dims.vocab,
         })
     }
 
@@ -170,8 +169,8 @@ impl Steps {
         }
         slot.parts = Some(parts);
         let first = 0..batch.rows.len().min(self.logit_rows);
-        slot.bring_home(forward, stream, &parts, first)?;
-        slot.done.record(stream)?;
+        slot.bring_home(forward, stream, &parts, first.clone())?;
+        self.logits.begin(stream, forward.work.logits, &slot.wants[first])?;
         self.next = (self.next + 1) % UNDER_WAY;
         self.under_way += 1;
         Ok(())
@@ -280,13 +279,14 @@ impl Steps {
         let slot = &mut self.slots[at];
         slot.begin.record(&self.stream)?;
         forward.head(&self.stream, parts, group.clone())?;
-        slot.bring_home(forward, &self.stream, parts, group)?;
-        self.stream.wait()?;
+        slot.bring_home(forward, &self.stream, parts, group.clone())?;
+        self.logits.begin(&self.stream, forward.work.logits, &slot.wants[group])?;
+        slot.done.wait()?;
         slot.end.since(&slot.begin)
     }
 
     /// Hands out wanted rows `group` of the step in slot `at`, whose tokens are here and whose
-    /// logits are the first ones on the device.
+    /// logits are on their way.
     fn hand_out(
         &mut self,
         forward: &Forward,
@@ -294,21 +294,19 @@ impl Steps {
         group: Range<usize>,
         sink: &mut dyn RowSink,
     ) -> Result<(), Failure> {
+        let slot = &self.slots[at];
+        let wants = &slot.wants[group.clone()];
         for (i, row) in group.enumerate() {
-            let slot = &self.slots[at];
             let token = slot.sampled[i] as Token;
-            match slot.wants[row] {
+            match wants[i] {
                 Want::Token => sink.sampled(row, token),
                 Want::Report => {
                     let told = &slot.reports[i * REPORT_LEN..][..REPORT_LEN];
                     sink.reported(row, report::decode(token, told));
                 }
                 Want::Logits => {
-                    let logits = forward.work.logits.part(i * self.vocab, self.vocab);
-                    // SAFETY: waited for before it is looked at.
-                    unsafe { self.stream.download(logits, &mut self.logits, 0)? };
-                    self.stream.wait()?;
-                    sink.logits(row, &mut self.logits);
+                    let logits = forward.work.logits;
+                    sink.logits(row, self.logits.take(&self.stream, logits, wants)?);
                 }
             }
         }

@@ -179,6 +179,11 @@ impl Event {
         Self::with(device, 0)
     }
 
+    /// Without its time, which the device need not note then. Whoever waits for it spins.
+    pub fn untimed(device: &Arc<Device>) -> Result<Self, Failure> {
+        Self::with(device, DISABLE_TIMING)
+    }
+
     /// Without its time. Whoever waits for it sleeps: for threads that are not in a hurry, since
     /// one that spins uses up a container's share of the processors.
     pub fn restful(device: &Arc<Device>) -> Result<Self, Failure> {
