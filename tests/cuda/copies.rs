@@ -211,6 +211,21 @@ fn lanes_are_few_and_come_back() {
     });
 }
 
+/// As when a peer is gone in the middle: nobody waits for its last copies but who lets go.
+#[test]
+fn a_lane_that_is_let_go_has_done_what_it_was_asked_for() {
+    let backend = pool();
+    let memory = memory_of(&backend);
+    let piece = piece(&memory, 0, 3);
+    let (mut writer, mut reader) = (lane(&memory), lane(&memory));
+    let wanted = bytes(3, 0, 3, piece.len);
+    writer.buffer(0).expect("a buffer")[..piece.len].copy_from_slice(&wanted);
+    writer.store(0, &[piece]).expect("a copy");
+    drop(writer);
+    reader.fetch(0, &[piece]).expect("a copy");
+    assert!(reader.buffer(0).expect("a buffer")[..piece.len] == wanted);
+}
+
 #[test]
 fn what_is_not_of_the_pool_is_not_copied() {
     let backend = pool();
