@@ -9,8 +9,10 @@ constexpr int THREADS = 1024;
 constexpr int BINS = THREADS;
 
 struct Shared {
-    // Weight and number of the tokens in each bin.
-    u64 weights[BINS];
+    // Weight and number of the tokens in each bin. The halves of weights are added up apart, with
+    // their carries: an addition of 64 bits in shared memory is a loop on every device.
+    unsigned weights_low[BINS];
+    unsigned weights_high[BINS];
     unsigned counts[BINS];
     // Best keys of all groups, and the groups that still matter.
     u64 bests[BINS];
@@ -77,6 +79,15 @@ GB_DEV u64 block_prefix_sum(Shared& shared, u64 value) {
     return warp_of_block() == 0 ? value : value + lower;
 }
 
+GB_DEV void add_weight(Shared& shared, int bin, u64 weight) {
+    const unsigned low = static_cast<unsigned>(weight);
+    const unsigned carry = atomicAdd(&shared.weights_low[bin], low) > ~low ? 1 : 0;
+    const unsigned high = static_cast<unsigned>(weight >> 32) + carry;
+    if (high != 0) {
+        atomicAdd(&shared.weights_high[bin], high);
+    }
+}
+
 // --- selection ---
 
 // How much the best may weigh: a token stays while those that are better weigh less.
@@ -111,12 +122,17 @@ GB_DEV u64 select(Shared& shared, u64 low, u64 high, Goal goal, const Each& each
     const int thread = static_cast<int>(threadIdx.x);
     // The best bin first.
     const int bin = BINS - 1 - thread;
+    const auto weight_of = [&](int bin) {
+        const u64 high = shared.weights_high[bin];
+        return goal.counts ? shared.counts[bin] : high << 32 | shared.weights_low[bin];
+    };
     u64 above = 0;
     while (low < high) {
         const int bits = bit_length(high - low);
         const int shift = bits > 10 ? bits - 10 : 0;
         __syncthreads();
-        shared.weights[thread] = 0;
+        shared.weights_low[thread] = 0;
+        shared.weights_high[thread] = 0;
         shared.counts[thread] = 0;
         if (thread == 0) {
             shared.bin = -1;
@@ -124,11 +140,13 @@ GB_DEV u64 select(Shared& shared, u64 low, u64 high, Goal goal, const Each& each
         __syncthreads();
         each(low, high, [&](u64 key, u64 weight) {
             const int at = static_cast<int>((key - low) >> shift);
-            atomicAdd(&shared.weights[at], weight);
+            if (!goal.counts) {
+                add_weight(shared, at, weight);
+            }
             atomicAdd(&shared.counts[at], 1u);
         });
         __syncthreads();
-        const u64 weight = shared.weights[bin];
+        const u64 weight = weight_of(bin);
         const u64 upto = above + block_prefix_sum(shared, weight);
         if (goal.target == 0) {
             if (thread == THREADS - 1) {
@@ -150,7 +168,7 @@ GB_DEV u64 select(Shared& shared, u64 low, u64 high, Goal goal, const Each& each
         low += static_cast<u64>(found) << shift;
         const u64 last = low + ((1ull << shift) - 1);
         high = last < high ? last : high;
-        const bool whole = goal.counts && above + shared.weights[found] == goal.target;
+        const bool whole = goal.counts && above + weight_of(found) == goal.target;
         if (whole || shared.counts[found] == 1) {
             return low;
         }

@@ -137,7 +137,8 @@ impl Products {
     /// Whether a product of `m` rows with `n` outputs norms its rows of `k` elements on the way.
     pub fn norms(&self, (m, n, k): (usize, usize, usize), output: &Output) -> bool {
         let shape = StreamShape::of(0, true, (n, k), self.processors);
-        self.family(output).norm.is_some() && m <= shape.rows && shape.fits(self.block_shared)
+        let is_there = self.family(output).norm.is_some() && shape.fits(self.block_shared);
+        is_there && shape.norms(m, k)
     }
 
     /// Asks `stream` for the product of `input` with a packed `matrix`: `m` rows, `n` outputs, `k`

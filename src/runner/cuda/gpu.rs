@@ -7,6 +7,10 @@ use std::sync::Arc;
 /// Bytes that are copied to find how fast that is.
 const COPIED: usize = 1 << 30;
 
+/// Bytes of a block's shared memory that are the driver's from 9.0 on. A kernel's own static ones
+/// may count them, and with the dynamic ones they may not be more than there are.
+const DRIVERS_SHARED: usize = 1 << 10;
+
 /// An opened GPU.
 #[derive(Clone, Debug)]
 pub struct Gpu(Arc<Device>);
@@ -70,9 +74,9 @@ impl Gpu {
         &self.0
     }
 
-    /// Bytes of shared memory that a block may have.
+    /// Bytes of shared memory that a block may ask for.
     pub(super) fn block_shared(&self) -> usize {
-        self.0.block_shared as usize
+        self.0.block_shared as usize - DRIVERS_SHARED
     }
 
     /// Streaming multiprocessors.

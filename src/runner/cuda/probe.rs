@@ -10,7 +10,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     Embed,
-    /// Where the product after it does not norm its rows itself: with more than 8 of them.
+    /// Where the product after it does not norm its rows itself, which it does with few of them.
     InputNorm,
     /// The product with the stacked Q, K and V matrices.
     Qkv,

@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 /// Shared memory that a block gets without asking.
 const SHARED_WITHOUT_ASKING: u32 = 48 << 10;
+/// The share of a multiprocessor's cache that is shared memory, in percent.
+const SHARED_SHARE: i32 = 100;
 
 /// An image of compiled kernels on the device.
 #[derive(Debug)]
@@ -44,11 +46,15 @@ impl Module {
         ok(call, unsafe { sys::cuModuleGetFunction(&raw mut raw, self.raw, name.as_ptr()) })?;
         // SAFETY: a function of ours.
         ok(call, unsafe { sys::cuFuncLoad(raw) })?;
+        use CUfunction_attribute_enum as Attribute;
+        // SAFETY: a function of ours.
+        let set = |which, value| ok(call, unsafe { sys::cuFuncSetAttribute(raw, which, value) });
         if shared > SHARED_WITHOUT_ASKING {
-            let which = CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            // SAFETY: a function of ours.
-            ok(call, unsafe { sys::cuFuncSetAttribute(raw, which, shared as i32) })?;
+            set(Attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared as i32)?;
         }
+        // The same for all: a multiprocessor that has to change it must be empty first, and the
+        // kernel of the next launch could not start early.
+        set(Attribute::CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, SHARED_SHARE)?;
         Ok(Function { raw, name: call, early: self.device.has_dependent_launch() })
     }
 }

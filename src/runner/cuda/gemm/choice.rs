@@ -8,6 +8,10 @@ const FEWEST_WARPS: usize = 4;
 /// Outputs of a tile of packed weights, and elements along K of a segment.
 const TILE: usize = 16;
 const SEGMENT: usize = 256;
+/// Elements of the residual stream that a product norms on its way, at most, unless they are one
+/// row: every block reads all of them twice, which soon takes longer than a kernel that norms them
+/// once (an estimate: see `benches/gpu`).
+const MOST_NORMED: usize = 4096;
 /// Rows of totals, of a tile of outputs each, that a block has at most: 16 KiB.
 const MOST_TOTALS: usize = 256;
 
@@ -76,6 +80,11 @@ impl StreamShape {
         Self { rows, rounds, warps, slots: if norms { segments } else { warps } }
     }
 
+    /// Whether a product of `m` rows of `k` elements should norm them.
+    pub fn norms(&self, m: usize, k: usize) -> bool {
+        m == 1 || (m <= self.rows && m * k <= MOST_NORMED)
+    }
+
     /// Whether a block may have so much shared memory.
     pub fn fits(&self, block_shared: usize) -> bool {
         self.reckoned() <= block_shared
@@ -90,10 +99,10 @@ impl StreamShape {
     /// blocks run at once: each of those has an equal share.
     pub fn share(&self, n: usize, at_once: usize) -> (usize, usize) {
         let tiles = n.div_ceil(TILE);
-        let mut share = tiles.div_ceil(at_once);
-        if self.rounds > 1 {
-            share = share.min(MOST_TOTALS / self.rows);
-        }
+        let share = tiles.div_ceil(at_once);
+        let most = if self.rounds > 1 { MOST_TOTALS / self.rows } else { share };
+        // Where that is too much for one of them, all run equally often.
+        let share = tiles.div_ceil(at_once * share.div_ceil(most));
         (tiles.div_ceil(share), share)
     }
 

@@ -12,9 +12,9 @@ const MODELS: [(usize, usize, usize); 6] = [
     (5120, 40, 17_408),
     (5120, 64, 25_600),
 ];
-/// Multiprocessors, and bytes of shared memory that a block may have: A100, H100 PCIe and SXM,
-/// B200.
-const GPUS: [(usize, usize); 4] = [(108, 166_912), (114, 232_448), (132, 232_448), (148, 232_448)];
+/// Multiprocessors, and bytes of shared memory that a block may have beside the driver's: A100,
+/// H100 PCIe and SXM, B200.
+const GPUS: [(usize, usize); 4] = [(108, 165_888), (114, 231_424), (132, 231_424), (148, 231_424)];
 
 /// Outputs and elements along the sum of the products of a model; the first and the third norm.
 fn products((hidden, heads, intermediate): (usize, usize, usize)) -> [(usize, usize); 5] {
@@ -52,9 +52,11 @@ fn check_stream(i: usize, norms: bool, (n, k): (usize, usize), (processors, most
         assert!(blocks * share >= tiles && blocks <= tiles, "{blocks} of {share}: {what}");
         assert!(tiles.div_ceil(blocks) <= share, "a block has more than its share: {what}");
         assert!(shape.shared(share) <= shape.reckoned().min(most), "{what}");
-        // Blocks that run at once take everything, unless the room for totals is too small.
-        let totals_end = shape.rounds > 1 && share == MOST_TOTALS / shape.rows;
-        assert!(blocks <= processors * resident || totals_end, "{what}");
+        // Blocks that run at once take everything, or as few times over as there is room for.
+        let most = if shape.rounds > 1 { MOST_TOTALS / shape.rows } else { tiles };
+        let waves = blocks.div_ceil(processors * resident);
+        let fewer = tiles.div_ceil(most * processors * resident);
+        assert!(share <= most && waves <= fewer, "{waves} for {fewer}: {what}");
     }
 }
 
