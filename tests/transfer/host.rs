@@ -54,6 +54,14 @@ pub fn options(stall: Duration) -> TcpOptions {
     TcpOptions { host: "127.0.0.1".to_owned(), stall, ..TcpOptions::default() }
 }
 
+/// Set where NIXL has no threads of its own, as for the memory of a GPU.
+pub const NO_THREADS: &str = "GLASSBOX_TEST_NIXL_NO_THREADS";
+
+/// The usual ones.
+pub fn nixl_options() -> NixlOptions {
+    NixlOptions { threads: std::env::var_os(NO_THREADS).is_none(), ..NixlOptions::default() }
+}
+
 impl Host {
     pub fn new<T: Transport + 'static>(
         shape: Shape,
@@ -75,7 +83,7 @@ impl Host {
     }
 
     pub fn nixl(shape: Shape) -> Self {
-        Self::nixl_with(shape, NixlOptions::default())
+        Self::nixl_with(shape, nixl_options())
     }
 
     pub fn nixl_with(shape: Shape, options: NixlOptions) -> Self {

@@ -2,7 +2,7 @@
 //!
 //! Runs where GLASSBOX_NIXL_LIB names the library, and, with GLASSBOX_PEERS, must find one.
 
-use crate::host::Host;
+use crate::host::{Host, NO_THREADS, nixl_options};
 use crate::memory::Shape;
 use crate::process::{Process, again};
 use glassbox::transfer::nixl::{NixlError, NixlOptions, NixlTransport};
@@ -22,12 +22,15 @@ fn is_wanted() -> bool {
 }
 
 /// UCX reads its variables when it is opened, so each setting has a process of its own.
-fn with_transports(test: &str, transports: &str) {
+fn with_transports(test: &str, transports: &str, threads: bool) {
     if !is_wanted() {
         return;
     }
     let mut reader = again(test);
     reader.env("UCX_TLS", transports).env(READER, "1");
+    if !threads {
+        reader.env(NO_THREADS, "1");
+    }
     let output = reader.output().expect("a process");
     let (out, err) = (&output.stdout, &output.stderr);
     let text = format!("{}\n{}", String::from_utf8_lossy(out), String::from_utf8_lossy(err));
@@ -43,12 +46,22 @@ fn is_reader() -> bool {
 
 #[test]
 fn shared_memory() {
-    with_transports("nixl::reads_and_ends", "tcp,self,sm");
+    with_transports("nixl::reads_and_ends", "tcp,self,sm", true);
+}
+
+#[test]
+fn shared_memory_and_no_threads() {
+    with_transports("nixl::reads_and_ends", "tcp,self,sm", false);
 }
 
 #[test]
 fn tcp_alone() {
-    with_transports("nixl::reads_and_ends", "tcp,self");
+    with_transports("nixl::reads_and_ends", "tcp,self", true);
+}
+
+#[test]
+fn tcp_alone_and_no_threads() {
+    with_transports("nixl::reads_and_ends", "tcp,self", false);
 }
 
 /// Not a test of its own: D, where [`with_transports`] starts it, and nothing otherwise.
@@ -163,7 +176,7 @@ fn shares_memory() -> bool {
 /// A peer that neither answers nor ends is given up, for good, and others are not.
 fn stopped() {
     let (mut p, mut other) = (Process::start("nixl", SHAPE), Process::start("nixl", SHAPE));
-    let options = NixlOptions { stall: Duration::from_secs(5), ..NixlOptions::default() };
+    let options = NixlOptions { stall: Duration::from_secs(5), ..nixl_options() };
     let mut d = Host::nixl_with(SHAPE, options);
     let peer = d.transport.connect(&p.metadata, &p.regions).expect("a peer");
     let second = d.transport.connect(&other.metadata, &other.regions).expect("a peer");

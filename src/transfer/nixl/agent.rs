@@ -90,16 +90,18 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    /// An agent, and backends by name with their parameters.
+    /// An agent, and backends by name with their parameters. `threads`: see [`NixlOptions::threads`].
+    ///
+    /// [`NixlOptions::threads`]: super::NixlOptions::threads
     pub fn new(
         library: &'static Library,
         name: &str,
-        backends: &[String],
+        (backends, threads): (&[String], bool),
         parameters: &[(&CStr, CString)],
     ) -> Result<Rc<Self>, NixlError> {
         let name = c_string(name);
         let config = AgentConfig {
-            enable_prog_thread: true,
+            enable_prog_thread: threads,
             enable_listen_thread: false,
             listen_port: 0,
             // All calls are made by one thread.

@@ -22,7 +22,7 @@ pub use options::{NixlError, NixlOptions, set_environment};
 use super::transport::{
     BlockPair, PeerId, ReadId, Transport, TransportError, TransportEvent, Waker,
 };
-use crate::types::{KvMemory, KvRegion};
+use crate::types::{KvMemory, KvPlace, KvRegion};
 use agent::{Agent, Registered};
 use blocks::{Shape, ranges};
 use library::Library;
@@ -36,6 +36,9 @@ use std::time::Duration;
 const OFTEN: Duration = Duration::from_micros(150);
 /// While peers may speak.
 const SELDOM: Duration = Duration::from_millis(2);
+
+/// While nobody is expected, where nobody else looks: somebody may connect, or go.
+const IDLE: Duration = Duration::from_millis(10);
 
 struct Peer {
     name: CString,
@@ -72,6 +75,8 @@ impl NixlTransport {
     /// Opens the library and registers `memory`.
     pub fn new(memory: KvMemory, options: NixlOptions, waker: Waker) -> Result<Self, NixlError> {
         let shape = Shape::of(&memory.regions).map_err(NixlError::Failed)?;
+        let threads = options.threads && shape.place == KvPlace::Main;
+        let options = NixlOptions { threads, ..options };
         // What is made of a GPU's memory here and below is made where the GPU is this thread's, as
         // vLLM does: UCX asks the context, and leaves CUDA out where there is none.
         memory.bind().map_err(NixlError::Failed)?;
@@ -207,6 +212,11 @@ impl Transport for NixlTransport {
     }
 
     fn poll(&mut self, events: &mut Vec<TransportEvent>) {
+        if !self.options.threads
+            && let Err(e) = self.memory.bind()
+        {
+            log::warn!("[transfer] {e}");
+        }
         let peers = &mut self.peers;
         let mut lost = |name: &CString, why: TransportError| {
             for peer in peers.values_mut().filter(|peer| peer.name == *name) {
@@ -223,10 +233,12 @@ impl Transport for NixlTransport {
     }
 
     fn poll_interval(&self, expects_peers: bool) -> Option<Duration> {
-        match (self.readers.iter().any(Reader::has_reads), expects_peers) {
-            (true, _) => Some(OFTEN),
-            (false, true) => Some(SELDOM),
-            (false, false) => None,
+        let reads = self.readers.iter().any(Reader::has_reads);
+        match (reads, expects_peers, self.options.threads) {
+            (true, ..) | (_, true, false) => Some(OFTEN),
+            (false, true, true) => Some(SELDOM),
+            (false, false, false) => Some(IDLE),
+            (false, false, true) => None,
         }
     }
 }

@@ -39,6 +39,12 @@ pub struct NixlOptions {
     /// Whether peers will be read from. What that takes is made at start then, which takes half a
     /// second and more, and not while the first request waits.
     pub reads: bool,
+    /// NIXL has threads that wait for news. Without them news is found where the owner looks, which
+    /// it does more often then.
+    ///
+    /// For memory of a GPU there are none, whatever this says: they know nothing of CUDA's context,
+    /// and UCX crashes in one of them at times (ai-dynamo/nixl#2102).
+    pub threads: bool,
     /// A peer that does not end a read for so long (longer for large ones) is gone.
     pub stall: Duration,
 }
@@ -46,7 +52,7 @@ pub struct NixlOptions {
 impl Default for NixlOptions {
     fn default() -> Self {
         let (backends, stall) = (vec!["UCX".to_owned()], Duration::from_secs(10));
-        Self { library: None, num_threads: 4, backends, reads: true, stall }
+        Self { library: None, num_threads: 4, backends, reads: true, threads: true, stall }
     }
 }
 
@@ -79,8 +85,8 @@ pub(super) fn agent(
     options: &NixlOptions,
 ) -> Result<Rc<Agent>, NixlError> {
     let parameters = match CString::new(options.num_threads.to_string()) {
-        Ok(count) if options.num_threads > 0 => vec![(c"num_threads", count)],
+        Ok(count) if options.num_threads > 0 && options.threads => vec![(c"num_threads", count)],
         _ => Vec::new(),
     };
-    Agent::new(library, &uuid4(), &options.backends, &parameters)
+    Agent::new(library, &uuid4(), (&options.backends, options.threads), &parameters)
 }

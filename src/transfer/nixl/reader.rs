@@ -50,6 +50,8 @@ pub(super) struct Reader {
     _memory: KvMemory,
     shape: Shape,
     stall: Duration,
+    /// NIXL has no thread that looks for news.
+    looks: bool,
     /// A peer hangs: nothing more is begun.
     pub condemned: bool,
 }
@@ -78,6 +80,7 @@ impl Reader {
             _memory: memory,
             shape,
             stall: options.stall,
+            looks: !options.threads,
             condemned: false,
         })
     }
@@ -185,6 +188,11 @@ impl Reader {
         events: &mut Vec<TransportEvent>,
         mut lost: impl FnMut(&CString, TransportError),
     ) {
+        if self.looks {
+            // Nobody tells this agent anything; asking is what makes it go on. What fails shows in
+            // the reads.
+            let _ = self.agent.notifications(drop);
+        }
         let ids: Vec<ReadId> = self.reads.keys().copied().collect();
         for id in ids {
             let Some(mut read) = self.reads.remove(&id) else { continue };
