@@ -30,6 +30,9 @@ fn choices_change_no_bit() {
         Choices { early: false, ..usual },
         Choices { stages: Some(2), ..usual },
         Choices { stages: Some(99), ..usual },
+        Choices { norms: Some(true), ..usual },
+        Choices { norms: Some(false), ..usual },
+        Choices { splits: false, ..usual },
     ];
     let tiles = (0..Choices::TILES).map(|tile| Choices { tile: Some(tile), ..usual });
     for choices in others.into_iter().chain(tiles).chain([usual]) {

@@ -54,6 +54,8 @@ pub(super) struct Products {
     resident: RefCell<HashMap<(&'static str, u32, usize), usize>>,
     /// The tiled kernel that runs, by its place in [`TILED`]; `None`: the one with the least work.
     pub tile: Option<usize>,
+    /// Whether rows are normed on the way; `None`: where it pays.
+    pub fused: Option<bool>,
 }
 
 type Names = ([&'static CStr; 3], Option<&'static CStr>, [&'static CStr; 5]);
@@ -123,6 +125,7 @@ impl Products {
             block_shared: gpu.block_shared(),
             resident: RefCell::default(),
             tile: None,
+            fused: None,
         })
     }
 
@@ -138,7 +141,8 @@ impl Products {
     pub fn norms(&self, (m, n, k): (usize, usize, usize), output: &Output) -> bool {
         let shape = StreamShape::of(0, true, (n, k), self.processors);
         let is_there = self.family(output).norm.is_some() && shape.fits(self.block_shared);
-        is_there && shape.norms(m, k)
+        let pays = || shape.norms(m, k);
+        is_there && m <= shape.rows && self.fused.unwrap_or_else(pays)
     }
 
     /// Asks `stream` for the product of `input` with a packed `matrix`: `m` rows, `n` outputs, `k`

@@ -172,6 +172,8 @@ pub(super) struct Planner {
     pub buckets: Vec<usize>,
     /// Whether they are padded at all.
     pub pads: bool,
+    /// Whether tiles may be split.
+    pub splits: bool,
 }
 
 impl Planner {
@@ -228,7 +230,8 @@ impl Planner {
     /// rows go to memory and are merged from there, which few rows are worth.
     fn split(&self, tiles: usize, rows: usize, segments: usize) -> Option<Split> {
         let blocks = self.processors / (self.kv_heads * tiles).max(1);
-        let is_worth_it = blocks >= 2
+        let is_worth_it = self.splits
+            && blocks >= 2
             && segments >= SPLIT_SEGMENTS
             && rows * self.kv_heads * self.group <= SPLIT_HEADS
             && rows * segments <= self.segments;

@@ -58,6 +58,11 @@ pub struct Choices {
     /// Segments of keys and values that are under way for a block of single rows; `None`: as many
     /// as it has room for.
     pub stages: Option<usize>,
+    /// Products norm their rows on the way wherever there is a kernel for it, or never; `None`:
+    /// where it pays.
+    pub norms: Option<bool>,
+    /// The keys of few query tiles may be shared out over several blocks.
+    pub splits: bool,
 }
 
 impl Choices {
@@ -68,7 +73,8 @@ impl Choices {
 impl Default for Choices {
     /// What serves best.
     fn default() -> Self {
-        Self { graphs: true, early: true, tile: None, stages: None }
+        let (tile, stages, norms) = (None, None, None);
+        Self { graphs: true, early: true, tile, stages, norms, splits: true }
     }
 }
 
@@ -81,12 +87,13 @@ impl CudaBackend {
     /// # Panics
     /// When there is no such tiled product.
     pub fn choose(&mut self, choices: Choices) -> Result<(), BackendError> {
-        let Choices { graphs, early, tile, stages } = choices;
+        let Choices { graphs, early, tile, stages, norms, splits } = choices;
         assert!(tile.is_none_or(|tile| tile < Choices::TILES), "{tile:?}");
         self.forward.kernels.products.tile = tile;
+        self.forward.kernels.products.fused = norms;
         self.forward.attention.set_stages(stages);
         self.gpu.device().bind().map_err(failed)?;
-        self.steps.choose(&self.forward, graphs, early).map_err(failed)
+        self.steps.choose(&self.forward, (graphs, splits), early).map_err(failed)
     }
 
     /// Runs one phase of a step of `batch` in every layer in turn, `rounds` times, as a graph, and

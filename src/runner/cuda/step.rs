@@ -137,6 +137,7 @@ impl Steps {
                 segments: work.segments,
                 buckets: buckets(graph_sizes, work.logit_rows),
                 pads: true,
+                splits: true,
             },
             stream: Stream::new(device)?,
             slots: [Slot::new(device, limits, work)?, Slot::new(device, limits, work)?],
@@ -204,10 +205,16 @@ impl Steps {
         self.graphs.clear();
     }
 
-    /// Whether there are graphs at all, and whether kernels start early.
-    pub fn choose(&mut self, forward: &Forward, graphs: bool, early: bool) -> Result<(), Failure> {
+    /// Whether there are graphs at all, whether tiles may be split, and kernels start early.
+    pub fn choose(
+        &mut self,
+        forward: &Forward,
+        (graphs, splits): (bool, bool),
+        early: bool,
+    ) -> Result<(), Failure> {
         self.forget_graphs();
         self.planner.pads = graphs;
+        self.planner.splits = splits;
         self.stream.early = early;
         self.capture(forward)
     }

@@ -90,9 +90,7 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    /// An agent, and backends by name with their parameters. `threads`: see [`NixlOptions::threads`].
-    ///
-    /// [`NixlOptions::threads`]: super::NixlOptions::threads
+    /// An agent, and backends by name with their parameters; `threads` as in the options.
     pub fn new(
         library: &'static Library,
         name: &str,

@@ -80,9 +80,9 @@ impl StreamShape {
         Self { rows, rounds, warps, slots: if norms { segments } else { warps } }
     }
 
-    /// Whether a product of `m` rows of `k` elements should norm them.
+    /// Whether it pays that a product of `m` rows of `k` elements norms them.
     pub fn norms(&self, m: usize, k: usize) -> bool {
-        m == 1 || (m <= self.rows && m * k <= MOST_NORMED)
+        m == 1 || m * k <= MOST_NORMED
     }
 
     /// Whether a block may have so much shared memory.

@@ -66,6 +66,7 @@ fn planner() -> impl Strategy<Value = Planner> {
         segments,
         buckets,
         pads: true,
+        splits: true,
     })
 }
 
@@ -266,6 +267,7 @@ fn a_row_that_is_unlike_the_others_makes_no_graph() {
         segments: 64,
         buckets: vec![1, 4, 24],
         pads: true,
+        splits: true,
     };
     let single = (30, 1, 1, None);
     let padded = |parts: &[Part]| planner.shape(&batch(parts)).1;
@@ -309,6 +311,7 @@ fn fed_rows_name_the_row_that_feeds_them() {
         segments: 64,
         buckets: vec![4],
         pads: true,
+        splits: true,
     };
     let mut batch = StepBatch::new(&LIMITS);
     for from in [2, 0] {
@@ -329,6 +332,7 @@ fn few_rows_that_see_many_keys_are_split() {
         segments: 400,
         buckets: vec![],
         pads: true,
+        splits: true,
     };
     let split = |parts: &[Part]| planner.shape(&batch(parts)).0.split;
     let of = |blocks, rows, segments| Some(Split { blocks, rows, segments });
@@ -337,6 +341,8 @@ fn few_rows_that_see_many_keys_are_split() {
     assert_eq!(split(&[(900, 20, 1, None), (900, 1, 1, None), (3, 9, 1, None)]), of(8, 29, 8));
     assert_eq!(split(&[(300, 20, 1, None)]), None, "few keys");
     assert_eq!(split(&[(900, 90, 1, None)]), None, "no room");
+    let never = Planner { splits: false, ..planner.clone() };
+    assert_eq!(never.shape(&batch(&[(900, 20, 1, None)])).0.split, None);
     let few = Planner { processors: 3, ..planner.clone() };
     assert_eq!(few.shape(&batch(&[(900, 20, 1, None)])).0.split, None, "nobody is idle");
     let wide = Planner { kv_heads: 8, group: 16, processors: 132, ..planner };
