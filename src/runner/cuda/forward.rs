@@ -47,26 +47,13 @@ impl Forward {
         parts: &Parts,
         passes: &[Range<usize>],
     ) -> Result<(), Failure> {
-        self.layers(stream, shape, parts, passes)?;
-        self.head(stream, parts, 0..shape.wanted.min(self.work.logit_rows))
-    }
-
-    /// Asks `stream` to take a step of `shape` through all layers; its rows stay in the residual
-    /// stream. `passes`: see [`super::input::Planner::write`].
-    fn layers(
-        &self,
-        stream: &Stream,
-        shape: &Shape,
-        parts: &Parts,
-        passes: &[Range<usize>],
-    ) -> Result<(), Failure> {
         self.embed(stream, shape.rows, parts.tokens)?;
         for layer in 0..self.model.layers.len() {
             for phase in Phase::LAYER {
                 self.phase(phase, layer, stream, shape, parts, passes)?;
             }
         }
-        Ok(())
+        self.head(stream, parts, 0..shape.wanted.min(self.work.logit_rows))
     }
 
     /// Asks for one phase of layer `layer`; the layer says nothing to what comes before and after

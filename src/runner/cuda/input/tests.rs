@@ -50,23 +50,33 @@ fn batch(parts: &[Part]) -> StepBatch {
     batch
 }
 
+/// One that neither pads nor splits anything.
+fn plain() -> Planner {
+    Planner {
+        block_size: BLOCK,
+        longest: WIDTH * BLOCK / SEGMENT,
+        group: 2,
+        kv_heads: 2,
+        processors: 1,
+        segments: 64,
+        buckets: Vec::new(),
+        pads: true,
+        splits: true,
+    }
+}
+
 fn planner() -> impl Strategy<Value = Planner> {
     // At least what one sequence of full length needs.
-    let longest = WIDTH * BLOCK / SEGMENT;
-    let segments = longest..200;
+    let segments = plain().longest..200;
     let buckets = prop_oneof![Just(vec![]), Just(vec![1, 2, 4, 8, 16, 24])];
     let processors = prop_oneof![Just(1), Just(20), Just(132)];
     let parts = (segments, 1..=16usize, processors, buckets);
-    parts.prop_map(move |(segments, group, processors, buckets)| Planner {
-        block_size: BLOCK,
-        longest,
+    parts.prop_map(|(segments, group, processors, buckets)| Planner {
         group,
-        kv_heads: 2,
         processors,
         segments,
         buckets,
-        pads: true,
-        splits: true,
+        ..plain()
     })
 }
 
@@ -258,17 +268,7 @@ proptest! {
 
 #[test]
 fn a_row_that_is_unlike_the_others_makes_no_graph() {
-    let planner = Planner {
-        block_size: BLOCK,
-        longest: WIDTH * BLOCK / SEGMENT,
-        group: 2,
-        kv_heads: 2,
-        processors: 1,
-        segments: 64,
-        buckets: vec![1, 4, 24],
-        pads: true,
-        splits: true,
-    };
+    let planner = Planner { buckets: vec![1, 4, 24], ..plain() };
     let single = (30, 1, 1, None);
     let padded = |parts: &[Part]| planner.shape(&batch(parts)).1;
     assert!(padded(&[single; 3]));
@@ -302,17 +302,7 @@ fn a_draw_is_eight_integers() {
 
 #[test]
 fn fed_rows_name_the_row_that_feeds_them() {
-    let planner = Planner {
-        block_size: BLOCK,
-        longest: WIDTH * BLOCK / SEGMENT,
-        group: 2,
-        kv_heads: 2,
-        processors: 1,
-        segments: 64,
-        buckets: vec![4],
-        pads: true,
-        splits: true,
-    };
+    let planner = Planner { buckets: vec![4], ..plain() };
     let mut batch = StepBatch::new(&LIMITS);
     for from in [2, 0] {
         batch.push_fed(from, 20, &[5, 6], Draw::GREEDY);
@@ -323,17 +313,7 @@ fn fed_rows_name_the_row_that_feeds_them() {
 
 #[test]
 fn few_rows_that_see_many_keys_are_split() {
-    let planner = Planner {
-        block_size: BLOCK,
-        longest: WIDTH * BLOCK / SEGMENT,
-        group: 2,
-        kv_heads: 2,
-        processors: 40,
-        segments: 400,
-        buckets: vec![],
-        pads: true,
-        splits: true,
-    };
+    let planner = Planner { processors: 40, segments: 400, ..plain() };
     let split = |parts: &[Part]| planner.shape(&batch(parts)).0.split;
     let of = |blocks, rows, segments| Some(Split { blocks, rows, segments });
     assert_eq!(split(&[(900, 20, 1, None)]), of(8, 20, 8), "a block for each segment");
