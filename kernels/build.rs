@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Mutex;
 
 /// Machine code for these, and for what comes after them the PTX of the last.
-const TARGETS: [&str; 3] = ["80", "90", "100"];
+const TARGETS: [&str; 4] = ["80", "90", "90a", "100"];
 
 fn main() {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo"));
