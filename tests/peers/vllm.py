@@ -192,7 +192,8 @@ def folded(events):
         choice = choices[0]
         held = choice if "text" in choice else choice["delta"]
         key, index = "text" if "text" in choice else "content", choice["index"]
-        if "role" in held or not set(held) <= {key}:
+        told = {name for name, value in held.items() if value is not None}
+        if "role" in held or not told <= {key}:
             if pending.get(index):
                 text = dict(choice, delta={key: pending.pop(index)}, finish_reason=None)
                 out.append(dict(event, choices=[text]))
