@@ -127,8 +127,7 @@ GB_DEV void prefill_store(const PrefillRows& rows, __nv_bfloat16* attended) {
     }
 }
 
-// Where the segments of rows are left: `place` is that of the first token's first segment, or of
-// what would be its segment 0.
+// Where the segments of rows are left: `place` is that of the first token's segment 0.
 struct PrefillParts {
     float* o;
     float* ml;

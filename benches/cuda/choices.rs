@@ -19,11 +19,7 @@ pub fn measure(bench: &mut Bench, sizes: &Sizes, report: &mut Report) -> Result<
     norms(bench, sizes, report)?;
     attention(bench, sizes, report)?;
     early(bench, sizes, report)?;
-    choose(bench, Choices::default())
-}
-
-fn choose(bench: &mut Bench, choices: Choices) -> Result<(), String> {
-    bench.backend.choose(choices).map_err(|error| error.to_string())
+    bench.choose(Choices::default())
 }
 
 fn products(bench: &mut Bench, sizes: &Sizes, report: &mut Report) -> Result<(), String> {
@@ -33,7 +29,7 @@ fn products(bench: &mut Bench, sizes: &Sizes, report: &mut Report) -> Result<(),
         for phase in PRODUCTS {
             let work = work(bench, phase, rows).expect("a product");
             for tile in [None].into_iter().chain((0..Choices::TILES).map(Some)) {
-                choose(bench, Choices { tile, ..Choices::default() })?;
+                bench.choose(Choices { tile, ..Choices::default() })?;
                 let took = time(bench, sizes, phase)?;
                 let which = tile.map_or("as chosen".to_owned(), |tile| format!("tile {tile}"));
                 report.line(&format!("{phase:?}, {rows} rows, {which}"), work, took, 0);
@@ -52,7 +48,7 @@ fn norms(bench: &mut Bench, sizes: &Sizes, report: &mut Report) -> Result<(), St
         for (norm, product) in pairs {
             let work = work(bench, product, rows).expect("a product");
             for fused in [true, false] {
-                choose(bench, Choices { norms: Some(fused), ..Choices::default() })?;
+                bench.choose(Choices { norms: Some(fused), ..Choices::default() })?;
                 let before = if fused { Duration::ZERO } else { time(bench, sizes, norm)? };
                 let took = before + time(bench, sizes, product)?;
                 let how = if fused { "fused" } else { "apart" };
@@ -68,7 +64,7 @@ fn attention(bench: &mut Bench, sizes: &Sizes, report: &mut Report) -> Result<()
         bench.put(seqs, context - 1, 1);
         bench.step()?;
         for stages in STAGES {
-            choose(bench, Choices { stages: Some(stages), ..Choices::default() })?;
+            bench.choose(Choices { stages: Some(stages), ..Choices::default() })?;
             let took = time(bench, sizes, Phase::Attend)?;
             let name = format!("Attend, {seqs} x {context}, {stages} stages");
             report.line(&name, singles_work(bench, seqs, context), took, 0);
@@ -79,7 +75,7 @@ fn attention(bench: &mut Bench, sizes: &Sizes, report: &mut Report) -> Result<()
         bench.put(1, context - rows, rows);
         bench.step()?;
         for splits in [true, false] {
-            choose(bench, Choices { splits, ..Choices::default() })?;
+            bench.choose(Choices { splits, ..Choices::default() })?;
             let took = time(bench, sizes, Phase::Attend)?;
             let how = if splits { "may be split" } else { "never split" };
             let name = format!("Attend, {rows} rows of {context}, {how}");
@@ -92,7 +88,7 @@ fn attention(bench: &mut Bench, sizes: &Sizes, report: &mut Report) -> Result<()
 fn early(bench: &mut Bench, sizes: &Sizes, report: &mut Report) -> Result<(), String> {
     for early in [true, false] {
         bench.put(1, sizes.context, 1);
-        choose(bench, Choices { early, ..Choices::default() })?;
+        bench.choose(Choices { early, ..Choices::default() })?;
         for phase in PRODUCTS {
             let work = work(bench, phase, 1).expect("a product");
             let took = time(bench, sizes, phase)?;

@@ -4,7 +4,7 @@ use crate::report::Work;
 use crate::sizes::Sizes;
 use glassbox::config::GraphSettings;
 use glassbox::model::{Dims, DummyWeights, ModelConfig, parameters};
-use glassbox::runner::cuda::{CudaBackend, Gpu, Options};
+use glassbox::runner::cuda::{Choices, CudaBackend, Gpu, Options};
 use glassbox::runner::{Backend, RowSink, StepBatch};
 use glassbox::sampler::Draw;
 use glassbox::types::{BlockId, Token, TokenLogprobs};
@@ -89,6 +89,11 @@ impl Bench {
     pub fn table(&self, seqs: usize, seq: usize, len: usize) -> Vec<BlockId> {
         let blocks = len.div_ceil(self.backend.limits().block_size);
         (0..blocks).map(|block| (block * seqs + seq) as BlockId).collect()
+    }
+
+    /// Runs the next steps so.
+    pub fn choose(&mut self, choices: Choices) -> Result<(), String> {
+        self.backend.choose(choices).map_err(|error| error.to_string())
     }
 
     /// Runs the batch as a step; gives the time on the device and that until the results were here.

@@ -62,7 +62,7 @@ fn ways() -> [(&'static str, Choices, bool); 4] {
 pub fn measure(bench: &mut Bench, sizes: &Sizes, report: &mut Report) -> Result<(), String> {
     // What matters most comes first: a run may be cut short.
     for (way, choices, ahead) in ways() {
-        bench.backend.choose(choices).expect("a device that works");
+        bench.choose(choices)?;
         for &seqs in &sizes.batches {
             let (wall, device) = decode(bench, sizes, seqs, ahead)?;
             let context = sizes.context + sizes.warm + sizes.decoded / 2;
@@ -75,8 +75,7 @@ pub fn measure(bench: &mut Bench, sizes: &Sizes, report: &mut Report) -> Result<
             prompts(bench, sizes, report)?;
         }
     }
-    bench.backend.choose(Choices::default()).expect("a device that works");
-    Ok(())
+    bench.choose(Choices::default())
 }
 
 fn prompts(bench: &mut Bench, sizes: &Sizes, report: &mut Report) -> Result<(), String> {

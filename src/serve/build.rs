@@ -129,10 +129,7 @@ fn parts(
 /// What comes beside that on a GPU, as far as it can be told before.
 fn driver_bytes(device: &Device, settings: &Settings, limits: &Limits) -> Result<u64, String> {
     let Device::Cuda(_) = device else { return Ok(0) };
-    let sizes = settings.graphs.sizes()?;
-    // The first one that holds a step of all sequences is the last that is used.
-    let used = sizes.partition_point(|&size| size < limits.max_seqs) + 1;
-    Ok(memory::driver_bytes(used.min(sizes.len())))
+    Ok(memory::driver_bytes(CudaBackend::graphs(&settings.graphs.sizes()?, limits)))
 }
 
 /// A GPU is there for this process alone: unless told otherwise it is used up to vLLM's share.

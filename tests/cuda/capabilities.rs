@@ -2,7 +2,7 @@
 //! in what runs at once; never in a bit.
 
 use crate::cpu_support::{Tensors, limits, run, teacher_forced, tokens};
-use crate::gpu::{apart, configure, dims, open, options, random};
+use crate::gpu::{all_bits, apart, configure, dims, open, options, random};
 use glassbox::runner::cuda::CudaBackend;
 use glassbox::runner::{Backend, StepBatch};
 
@@ -20,7 +20,7 @@ fn logits(capability: &str) -> Vec<Vec<u32>> {
         batch.push(&tokens[start..end], start, &blocks, end - start, None);
         all.extend(run(&mut backend, &batch));
     }
-    all.iter().map(|row| row.iter().map(|x| x.to_bits()).collect()).collect()
+    all_bits(&all)
 }
 
 #[test]

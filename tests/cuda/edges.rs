@@ -2,7 +2,7 @@
 //! attention than there is room for; and long contexts.
 
 use crate::cpu_support::{Tensors, difference, limits, run, tokens};
-use crate::gpu::{backend, dims, random};
+use crate::gpu::{backend, bits, dims, random};
 use crate::same::CLOSE;
 use crate::sampling::{Results, assert_told};
 use glassbox::model::Dims;
@@ -12,10 +12,6 @@ use glassbox::sampler::Draw;
 use glassbox::types::{BlockId, Token};
 
 const BLOCK: usize = 16;
-
-fn bits(logits: &[f32]) -> Vec<u32> {
-    logits.iter().map(|x| x.to_bits()).collect()
-}
 
 /// A model of which the emulator computes a row in no time.
 fn tiny() -> Dims {

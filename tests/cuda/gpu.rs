@@ -103,6 +103,16 @@ pub fn options(eager: bool) -> Options {
     Options { graph_sizes, kernels: (!on_gpu()).then(|| images().to_owned()) }
 }
 
+/// The bits of a row of logits.
+pub fn bits(logits: &[f32]) -> Vec<u32> {
+    logits.iter().map(|x| x.to_bits()).collect()
+}
+
+/// Those of several rows.
+pub fn all_bits(rows: &[Vec<f32>]) -> Vec<Vec<u32>> {
+    rows.iter().map(|row| bits(row)).collect()
+}
+
 /// A small model of a shape that the kernels know.
 pub fn dims() -> Dims {
     Dims { hidden: 256, head_dim: 128, intermediate: 384, vocab: 128, ..small() }

@@ -1,7 +1,7 @@
 //! Steps as CUDA graphs: which are, and what happens where there is no memory for them.
 
 use crate::cpu_support::{Collected, Tensors, limits, run, tokens};
-use crate::gpu::{apart, configure, dims, open, options, random};
+use crate::gpu::{all_bits, apart, configure, dims, open, options, random};
 use glassbox::runner::cuda::{CudaBackend, Options};
 use glassbox::runner::{Backend, Parts, StepBatch};
 use std::sync::Arc;
@@ -19,10 +19,9 @@ fn step(backend: &CudaBackend, seqs: usize) -> StepBatch {
     batch
 }
 
-fn bits(backend: &mut CudaBackend, seqs: usize) -> Vec<Vec<u32>> {
+fn logits(backend: &mut CudaBackend, seqs: usize) -> Vec<Vec<u32>> {
     let batch = step(backend, seqs);
-    let logits = run(backend, &batch);
-    logits.iter().map(|row| row.iter().map(|x| x.to_bits()).collect()).collect()
+    all_bits(&run(backend, &batch))
 }
 
 /// Whether a step of so many sequences is a graph.
@@ -57,7 +56,7 @@ fn sizes_that_were_asked_for_and_no_others() {
     });
 }
 
-/// A backend whose graphs could not all be made, for call `call` fails as `words` say.
+/// A backend that was made while the device did as `words` say.
 fn without(words: &str) -> Result<CudaBackend, String> {
     let (dims, weights) = (dims(), Tensors::random(&dims(), 11));
     let (gpu, limits) = (open(), limits(&dims, 64, 16, 4));
@@ -71,11 +70,11 @@ fn without(words: &str) -> Result<CudaBackend, String> {
 fn where_a_graph_cannot_be_had_kernels_start_one_by_one() {
     apart("graphs::where_a_graph_cannot_be_had_kernels_start_one_by_one", "", || {
         let mut eager = random(&dims(), limits(&dims(), 64, 16, 4), true);
-        let wanted: Vec<_> = (1..=3).map(|seqs| bits(&mut eager, seqs)).collect();
+        let wanted: Vec<_> = (1..=3).map(|seqs| logits(&mut eager, seqs)).collect();
         for call in ["cuGraphInstantiateWithFlags", "cuGraphUpload"] {
             for code in [NO_MEMORY, NOT_CAPTURED] {
                 let mut backend = without(&format!("fail={call}:2:{code}")).expect("a backend");
-                let all: Vec<_> = (1..=3).map(|seqs| bits(&mut backend, seqs)).collect();
+                let all: Vec<_> = (1..=3).map(|seqs| logits(&mut backend, seqs)).collect();
                 assert!(all == wanted, "{call}, {code}");
                 let graphs = [1, 2, 3].map(|seqs| is_graph(&mut backend, seqs));
                 assert_eq!(graphs, [true, false, false], "{call}, {code}");
@@ -106,12 +105,12 @@ fn graphs_come_back_with_the_memory() {
         let weights = Arc::new(Tensors::random(&dims(), 11));
         let backend = random(&dims(), limits(&dims(), 64, 16, 4), false);
         let mut backend = backend.sleeping(weights);
-        let wanted = bits(&mut backend, 2);
+        let wanted = logits(&mut backend, 2);
         let both = Parts { weights: true, kv_cache: true };
         backend.release(both);
         backend.restore(Parts { kv_cache: false, ..both }).expect("weights");
         backend.restore(both).expect("a pool");
         assert!(is_graph(&mut backend, 2));
-        assert!(bits(&mut backend, 2) == wanted);
+        assert!(logits(&mut backend, 2) == wanted);
     });
 }

@@ -4,16 +4,12 @@
 
 use crate::cpu_support::schedule::{Sequence, random_schedule};
 use crate::cpu_support::{Random, limits, run, teacher_forced, tokens};
-use crate::gpu::{dims, random};
+use crate::gpu::{bits, dims, random};
 use glassbox::runner::{Limits, StepBatch};
 use glassbox::types::{BlockId, Token};
 
 const BLOCK: usize = 16;
 const BLOCKS: usize = 12;
-
-fn bits(logits: &[f32]) -> Vec<u32> {
-    logits.iter().map(|x| x.to_bits()).collect()
-}
 
 #[test]
 fn random_schedules_give_the_bits_of_one_prefill() {

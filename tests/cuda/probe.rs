@@ -1,7 +1,7 @@
 //! What measurements do to the backend: nothing that a later step would show.
 
 use crate::cpu_support::{limits, run, tokens};
-use crate::gpu::{dims, open, random};
+use crate::gpu::{all_bits, dims, open, random};
 use glassbox::runner::cuda::{Choices, CudaBackend, Phase};
 use glassbox::runner::{Backend, StepBatch};
 
@@ -17,7 +17,7 @@ fn logits(backend: &mut CudaBackend) -> Vec<Vec<u32>> {
     batch.clear();
     batch.push(&tokens[ROWS..], ROWS, &[2, 0, 1], 1, None);
     all.extend(run(backend, &batch));
-    all.iter().map(|row| row.iter().map(|x| x.to_bits()).collect()).collect()
+    all_bits(&all)
 }
 
 #[test]

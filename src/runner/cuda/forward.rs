@@ -38,8 +38,8 @@ pub(super) struct Forward {
 }
 
 impl Forward {
-    /// Asks `stream` for a step of `shape`: all layers, and its first wanted rows, as many as there
-    /// is room for. `passes`: see [`super::input::Planner::write`].
+    /// Asks `stream` for a step of `shape`: all layers, and its first wanted rows. `passes`: see
+    /// [`super::input::Planner::write`].
     pub fn step(
         &self,
         stream: &Stream,
@@ -53,7 +53,12 @@ impl Forward {
                 self.phase(phase, layer, stream, shape, parts, passes)?;
             }
         }
-        self.head(stream, parts, 0..shape.wanted.min(self.work.logit_rows))
+        self.head(stream, parts, self.first_wanted(shape))
+    }
+
+    /// The wanted rows of a step that there is room for at once.
+    fn first_wanted(&self, shape: &Shape) -> Range<usize> {
+        0..shape.wanted.min(self.work.logit_rows)
     }
 
     /// Asks for one phase of layer `layer`; the layer says nothing to what comes before and after
@@ -93,8 +98,8 @@ impl Forward {
             Phase::PostAttentionNorm => self.norm_before(stream, rows, gate_up),
             Phase::GateUp => self.multiply(stream, rows, gate_up),
             Phase::Down => add(work.activated, of_layer.down, dims.intermediate),
-            Phase::LmHead => self.lm_head(stream, parts, 0..shape.wanted.min(work.logit_rows)),
-            Phase::Sample => self.sample(stream, parts, 0..shape.wanted.min(work.logit_rows)),
+            Phase::LmHead => self.lm_head(stream, parts, self.first_wanted(shape)),
+            Phase::Sample => self.sample(stream, parts, self.first_wanted(shape)),
         }
     }
 

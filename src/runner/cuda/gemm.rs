@@ -141,8 +141,7 @@ impl Products {
     pub fn norms(&self, (m, n, k): (usize, usize, usize), output: &Output) -> bool {
         let shape = StreamShape::of(0, true, (n, k), self.processors);
         let is_there = self.family(output).norm.is_some() && shape.fits(self.block_shared);
-        let pays = || shape.norms(m, k);
-        is_there && m <= shape.rows && self.fused.unwrap_or_else(pays)
+        is_there && m <= shape.rows && self.fused.unwrap_or_else(|| choice::norm_pays(m, k))
     }
 
     /// Asks `stream` for the product of `input` with a packed `matrix`: `m` rows, `n` outputs, `k`

@@ -33,6 +33,9 @@ impl Graphs {
         work: impl Fn(usize) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         self.all.clear();
+        if sizes.is_empty() {
+            return Ok(());
+        }
         let (begin, (before, _)) = (Instant::now(), self.device.memory()?);
         for &rows in sizes {
             let (free, _) = self.device.memory()?;

@@ -109,6 +109,11 @@ impl CudaBackend {
         memory::table(dims, limits)
     }
 
+    /// How many graphs there will be, of those sizes that [`Options::graph_sizes`] may name.
+    pub fn graphs(graph_sizes: &[usize], limits: &Limits) -> usize {
+        step::buckets(graph_sizes, limits).len()
+    }
+
     fn load(&mut self, weights: &dyn Weights) -> Result<(), CudaError> {
         let Forward { dims, kernels, model, .. } = &self.forward;
         let staging = self.memory.staging(dims);

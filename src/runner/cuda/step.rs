@@ -135,7 +135,7 @@ impl Steps {
                 kv_heads: dims.kv_heads,
                 processors: device.processors as usize,
                 segments: work.segments,
-                buckets: buckets(graph_sizes, work.logit_rows),
+                buckets: buckets(graph_sizes, limits),
                 pads: true,
                 splits: true,
             },
@@ -187,13 +187,11 @@ impl Steps {
         (shape, padded, layout, len)
     }
 
-    /// Captures graphs for all steps that have one; when memory has moved, anew.
+    /// Captures graphs for all steps that have one, in the place of those there are.
     pub fn capture(&mut self, forward: &Forward) -> Result<(), Failure> {
         let (planner, stream) = (&self.planner, &self.stream);
-        if !planner.pads || planner.buckets.is_empty() {
-            return Ok(());
-        }
-        self.graphs.capture(stream, &planner.buckets, |rows| {
+        let sizes: &[usize] = if planner.pads { &planner.buckets } else { &[] };
+        self.graphs.capture(stream, sizes, |rows| {
             let shape = planner.padded(rows);
             let parts = Layout::new(shape).parts(forward.work.input);
             forward.step(stream, &shape, &parts, std::slice::from_ref(&(0..rows)))
@@ -212,7 +210,6 @@ impl Steps {
         (graphs, splits): (bool, bool),
         early: bool,
     ) -> Result<(), Failure> {
-        self.forget_graphs();
         self.planner.pads = graphs;
         self.planner.splits = splits;
         self.stream.early = early;
@@ -240,7 +237,7 @@ impl Steps {
             (0..layers)
                 .try_for_each(|layer| forward.phase(phase, layer, stream, &shape, &parts, passes))
         })?;
-        // The first time, the device makes the graph its own.
+        // The first time is not counted: the device wakes up.
         stream.replay(&graph)?;
         slot.begin.record(stream)?;
         (0..rounds).try_for_each(|_| stream.replay(&graph))?;
@@ -321,8 +318,9 @@ impl Steps {
     }
 }
 
-/// Ascending `sizes`, those above `most` being that.
-fn buckets(sizes: &[usize], most: usize) -> Vec<usize> {
+/// The sizes that are used of ascending `sizes`: those that are larger than any step are that.
+pub(super) fn buckets(sizes: &[usize], limits: &Limits) -> Vec<usize> {
+    let most = limits.max_seqs.min(limits.max_tokens);
     let mut buckets: Vec<usize> = sizes.iter().map(|&size| size.min(most)).collect();
     buckets.dedup();
     buckets

@@ -94,7 +94,8 @@ impl Agent {
     pub fn new(
         library: &'static Library,
         name: &str,
-        (backends, threads): (&[String], bool),
+        backends: &[String],
+        threads: bool,
         parameters: &[(&CStr, CString)],
     ) -> Result<Rc<Self>, NixlError> {
         let name = c_string(name);

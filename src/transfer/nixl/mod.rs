@@ -36,7 +36,6 @@ use std::time::Duration;
 const OFTEN: Duration = Duration::from_micros(150);
 /// While peers may speak.
 const SELDOM: Duration = Duration::from_millis(2);
-
 /// While nobody is expected, where nobody else looks: somebody may connect, or go.
 const IDLE: Duration = Duration::from_millis(10);
 

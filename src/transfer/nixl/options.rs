@@ -88,5 +88,5 @@ pub(super) fn agent(
         Ok(count) if options.num_threads > 0 && options.threads => vec![(c"num_threads", count)],
         _ => Vec::new(),
     };
-    Agent::new(library, &uuid4(), (&options.backends, options.threads), &parameters)
+    Agent::new(library, &uuid4(), &options.backends, options.threads, &parameters)
 }

@@ -51,6 +51,11 @@ pub fn stream_for(m: usize) -> Option<usize> {
     STREAMS.iter().position(|&(rows, ..)| m <= rows)
 }
 
+/// Whether it pays that a product of `m` rows of `k` elements norms them.
+pub fn norm_pays(m: usize, k: usize) -> bool {
+    m == 1 || m * k <= MOST_NORMED
+}
+
 /// The tiled kernel for `m` rows and `n` outputs: the busiest multiprocessor has the least work.
 pub fn tiled_for(m: usize, n: usize, processors: usize) -> usize {
     let work = |&i: &usize| TILED[i].work(m, n, processors);
@@ -78,11 +83,6 @@ impl StreamShape {
         let rounds = segments.div_ceil(most);
         let warps = segments.div_ceil(rounds).max(FEWEST_WARPS);
         Self { rows, rounds, warps, slots: if norms { segments } else { warps } }
-    }
-
-    /// Whether it pays that a product of `m` rows of `k` elements norms them.
-    pub fn norms(&self, m: usize, k: usize) -> bool {
-        m == 1 || m * k <= MOST_NORMED
     }
 
     /// Whether a block may have so much shared memory.
